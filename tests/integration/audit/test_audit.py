@@ -83,10 +83,46 @@ def test_options_filter_by_run_tenant_and_service(state: Path) -> None:
     assert runs("--tenant", "other") == []
 
 
+def test_lists_what_envoy_has_refused(state: Path) -> None:
+    """Equal calls of a minute as one. Only a verified token states a caller; of a workload it is the certificate."""
+    run, spiffe = "/graphmesh.orchestrator.v1.RunService/CreateRun", "spiffe://graphmesh.local/crm"
+    call = {"listener": "edge", "time": "2026-11-30T12:00:01.000Z", "http_status": 200, "from": "192.0.2.7"}
+    call |= {"method": "POST", "path": run, "grpc_status": "UNAUTHENTICATED"}
+    call |= {"detail": "jwt_authn_access_denied{Jwt_is_expired}"}
+    denied = {**call, "grpc_status": "PERMISSION_DENIED", "detail": "rbac_denied", "time": "2026-11-30T12:01:00Z"}
+    of_workload = {**denied, "listener": "mesh", "tenant": "lie", "subject": "lie", "time": "2026-11-30T12:02:00Z"}
+    lines = [
+        *[call] * 3,
+        {**call, "grpc_status": "OK"},
+        {**denied, "replica": "127.0.0.1:1"},
+        {**denied, "tenant": "acme", "subject": "mira"},
+        {**of_workload, "workload": spiffe},
+        {**call, "method": "GET", "path": "/v1/runs?x=1", "http_status": 401, "time": "2026-11-30T12:03:00Z"},
+    ]
+    (state / "logs").mkdir()
+    (state / "logs" / "envoy.log").write_text("[warning] a line\n" + "".join(f"{json.dumps(one)}\n" for one in lines))
+
+    def shown(*options: str) -> list[tuple[object, ...]]:
+        entries = map(json.loads, audit("--state", state, "--service", "envoy", "--json", *options)[1].splitlines())
+        names = ("method", "tenant", "subject", "source", "result", "detail", "calls")
+        return [tuple(entry.get(name, "") for name in names) for entry in entries]
+
+    assert shown() == [
+        (run, "", "", "192.0.2.7", "UNAUTHENTICATED", "Jwt_is_expired", 3),
+        (run, "acme", "mira", "192.0.2.7", "PERMISSION_DENIED", "rbac_denied", 1),
+        (run, "", "", spiffe, "PERMISSION_DENIED", "rbac_denied", 1),
+        ("GET /v1/runs", "", "", "192.0.2.7", "UNAUTHENTICATED", "Jwt_is_expired", 1),
+    ]
+    assert [one[1] for one in shown("--tenant", "acme")] == ["acme"]
+    text = audit("--state", state)[1]
+    assert ("UNAUTHENTICATED Jwt_is_expired x3" in text, "192.0.2.7" in text, "GET /v1/runs" in text) == (True,) * 3
+    assert "UNAUTHENTICATED" not in audit("--state", state, "--run", "run_billing")[1]
+
+
 def test_json_has_all_fields_without_contents(state: Path) -> None:
     """Neither requests nor responses nor messages of errors, which may contain private data."""
     first, second = (json.loads(line) for line in audit("--state", state, "--json")[1].splitlines())
-    own = {"create_time", "method", "tenant", "key", "epoch", "result", "detail", "calls", "number"}
+    own = {"create_time", "method", "tenant", "key", "epoch", "result", "detail", "calls", "number", "source"}
     assert set(first) == {*own, *HEADERS}
     assert (first["thread"], first["epoch"], first["key"]) == ("THREAD", 3, "run_billing")
     assert "Anna" not in json.dumps(second)

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from google.rpc import error_details_pb2, status_pb2
 from graphmesh_local.probes import http_get
+from graphmesh_mesh.envoy.access_log import REFUSALS
 from graphmesh_mesh.envoy.documents import HEALTH_CHECK, MAX_OPEN_STREAMS
 from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.envoy.render import render
@@ -422,6 +423,28 @@ async def test_what_is_revoked_is_refused_on_open_connections(edge: TokenEdge) -
     for name in accepted:
         assert (await edge.call(bearers[name])).code is grpc.StatusCode.OK, name
     write(edge.envoy.folder, render(edge.mesh))
+
+
+async def test_refused_calls_are_a_bounded_part_of_the_log(edge: TokenEdge) -> None:
+    """Others all have a line. What a client chooses of a line is cut."""
+    began = time.monotonic() - 60  # the tests before may have refused calls too
+
+    async def lines(status: str) -> list[str]:
+        return [line for line in edge.envoy.log.read_text().splitlines() if f'"path":"{status}' in line]
+
+    before = len(await lines("/v1/books/logged"))
+    for number in range(200):
+        await edge.json(None, f"/v1/books/refused{number}{'x' * 4000}")
+    for _ in range(3):
+        await edge.json(token(), "/v1/books/logged")
+
+    async def has_all() -> bool:
+        return len(await lines("/v1/books/logged")) == before + 3
+
+    await eventually(has_all)
+    refused = await lines("/v1/books/refused")
+    assert len(refused) <= REFUSALS["burst"] + REFUSALS["second"] * (time.monotonic() - began)
+    assert all(len(line) < 2500 for line in refused)
 
 
 async def test_new_keys_apply_to_open_connections(edge: TokenEdge) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from graphmesh_chassis.errors import Unauthenticated
+from graphmesh_cli.app import app
 from graphmesh_client import Client
 from graphmesh_client.token import TOKEN_VARIABLE
 from graphmesh_local.development_issuer import issue_token, revoke_token, token_id
 from graphmesh_local.state_folder import StateFolder
+from typer.testing import CliRunner
 
 from tests.integration.processes.mesh_process import graphmesh_up
 from tests.integration.processes.test_reload import GRAPH, MESH
@@ -40,9 +42,17 @@ async def test_clients_in_the_folder_of_a_mesh_find_their_token(
             revoke_token(folder, token_id(token))
             with pytest.raises(Unauthenticated, match="the token is revoked"):
                 await asyncio.wait_for(_list_until_refused(named), 60)
+        while "RunService/ListGraphs" not in (listed := await asyncio.to_thread(_refusals, state)):
+            await asyncio.sleep(0.1)
+        assert ("UNAUTHENTICATED" in listed, "127.0.0.1" in listed) == (True, True)
         process.terminate()
         assert await process.wait() == 0
         assert not folder.credentials.exists()
+
+
+def _refusals(state: Path) -> str:
+    """Return what Envoy has refused, as `graphmesh audit` lists it."""
+    return CliRunner().invoke(app, ["audit", "--state", str(state), "--service", "envoy", "--json"]).output
 
 
 async def _list_until_refused(client: Client) -> None:

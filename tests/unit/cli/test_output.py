@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from graphmesh.orchestrator.v1 import Run
 from graphmesh_cli.commands import short_ids
-from graphmesh_cli.commands.audit import Entry
+from graphmesh_cli.commands.audit_entry import Entry
 from graphmesh_cli.commands.output import console, print_json_line, show_list
 from graphmesh_cli.failures import Failure
 from graphmesh_client import Client

@@ -1,10 +1,7 @@
 """`graphmesh audit`: list who did what, and verify the chain of the log, read from the databases of the servers."""
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +14,8 @@ from rich.text import Text
 from graphmesh_cli.commands.audit_anchors import read_anchors
 from graphmesh_cli.commands.audit_chains import show_verification
 from graphmesh_cli.commands.audit_databases import databases, opened
+from graphmesh_cli.commands.audit_entry import Entry
+from graphmesh_cli.commands.audit_envoy import ENVOY, envoy_refusals
 from graphmesh_cli.commands.output import AsJson, show_list
 from graphmesh_cli.failures import usage_error
 
@@ -27,49 +26,22 @@ IMPORTERS = ("import", "ingest")
 STYLES = {audit_log.OK: "green", effects.STARTED: "yellow"}
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One act. Requests and responses are not read, since they contain data of customers."""
-
-    create_time: datetime
-    method: str
-    tenant: str
-    subject: str
-    run: str
-    thread: str
-    node: str
-    epoch: int | None
-    approval: str
-    key: str
-    result: str
-    detail: str
-    calls: int
-    number: int | None
-    """The place in the chain; None where the row is not sealed yet."""
-
-    @property
-    def outcome(self) -> str:
-        # A caller may have chosen it: one with a line end would be shown as a further row.
-        detail = f" {json.dumps(self.detail, ensure_ascii=False)[1:-1]}" if self.detail else ""
-        return f"{self.result}{detail}" + (f" x{self.calls}" if self.calls > 1 else "")
-
-
 COLUMNS_SHOWN: Mapping[str, Callable[[Entry], str | Text]] = {
     "time": lambda entry: f"{entry.create_time:%Y-%m-%d %H:%M:%S}",
-    "act": lambda entry: audit_log.act_name(entry.method),
+    "act": lambda entry: entry.act,
     "result": lambda entry: Text(entry.outcome, STYLES.get(entry.result, "red")),
-    "caller": lambda entry: f"{entry.tenant}/{entry.subject}",
+    "caller": lambda entry: entry.caller,
     "run": lambda entry: entry.run,
     "node": lambda entry: entry.node,
     "approval": lambda entry: entry.approval,
 }
-COLUMNS = [audit_log.table.c[name] for name in Entry.__dataclass_fields__]
+COLUMNS = [audit_log.table.c[name] for name in Entry.__dataclass_fields__ if name in audit_log.table.c]
 
 
 def audit(
     run: Annotated[str, typer.Option(help="Only acts of this run.")] = "",
     tenant: Annotated[str, typer.Option(help="Only acts of this tenant; of all by default.")] = "",
-    service: Annotated[str, typer.Option(help="Only the log of this server: billing.")] = "",
+    service: Annotated[str, typer.Option(help="Only the log of this server: billing, envoy.")] = "",
     state: Annotated[Path, typer.Option(help="The state folder of a running or stopped mesh.")] = DEFAULT_STATE,
     database: Annotated[str, typer.Option(help="SQLAlchemy URL of the only database to read.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="The most acts to list, the newest.")] = DEFAULT_LIMIT,
@@ -81,10 +53,13 @@ def audit(
     """List effects, answers, cancellations, updates and refusals with their callers, in the order of time.
 
     The result is OK, the reason of the error that the caller got, or STARTED: begun in an external system, with an
-    open outcome. The command reads the databases of the state folder and those that the servers' settings name.
+    open outcome. The command reads the databases of the state folder and those that the servers' settings name, and
+    Envoy's log in the folder, for calls that Envoy has refused.
     """
-    urls = {service: database} if database else databases(StateFolder(state), service)
-    if not urls:
+    folder = StateFolder(state)
+    urls = {service: database} if database else databases(folder, service)
+    refused = [] if database or run or service not in ("", ENVOY) else list(envoy_refusals(folder.logs, tenant, limit))
+    if not urls and not (service == ENVOY and not verify):
         raise usage_error(f"no database of {service or 'a service'} in {state}; name one with --database")
     if verify:
         if run or tenant or imports or limit != DEFAULT_LIMIT:
@@ -94,6 +69,7 @@ def audit(
         raise usage_error("--anchors: only with --verify")
     conditions = _conditions(run, tenant, imports)
     found = [entry for name, url in urls.items() for entry in _entries(name, url, conditions, limit)]
+    found += refused
     if len(runs := {entry.run for entry in found}) > 1 and run:
         raise usage_error(f"{run} is the beginning of several ids: {', '.join(sorted(runs)[:5])}")
     return show_list(

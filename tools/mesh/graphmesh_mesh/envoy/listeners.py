@@ -5,6 +5,7 @@ from typing import Any
 
 from graphmesh_mesh.egress import AllowedHosts
 from graphmesh_mesh.envoy import mutual_tls
+from graphmesh_mesh.envoy.access_log import access_log
 from graphmesh_mesh.envoy.addresses import bounded_addresses
 from graphmesh_mesh.envoy.descriptors import DESCRIPTORS
 from graphmesh_mesh.envoy.documents import (
@@ -115,7 +116,7 @@ def egress_listener(workload: str, allowed: AllowedHosts, at: Listener, limits: 
     connections = manager(
         name,
         [*proxy_filters(allowed), router()],
-        access_log=[access_log(name, host="%REQ(:AUTHORITY)%")],
+        access_log=[access_log(name, host="%REQ(:AUTHORITY):261%")],
         codec_type="HTTP1",
         upgrade_configs=[{"upgrade_type": CONNECT}],
         local_reply_config=refusals(workload),
@@ -265,38 +266,4 @@ def router() -> Document:
         "envoy.filters.http.router",
         "envoy.extensions.filters.http.router.v3.Router",
         suppress_envoy_headers=True,
-    )
-
-
-def access_log(name: str, **more: str) -> Document:
-    fields = {
-        "time": "%START_TIME%",
-        "listener": name,
-        "method": "%REQ(:METHOD)%",
-        "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
-        "http_status": "%RESPONSE_CODE%",
-        "grpc_status": "%GRPC_STATUS(SNAKE_STRING)%",
-        "flags": "%RESPONSE_FLAGS%",
-        "detail": "%RESPONSE_CODE_DETAILS%",
-        "duration_ms": "%DURATION%",
-        "received_bytes": "%BYTES_RECEIVED%",
-        "sent_bytes": "%BYTES_SENT%",
-        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-        "service": "%UPSTREAM_CLUSTER%",
-        "replica": "%UPSTREAM_HOST%",
-        "tenant": "%REQ(X-GRAPHMESH-TENANT)%",
-        "subject": "%REQ(X-GRAPHMESH-SUBJECT)%",
-        "client": "%REQ(X-GRAPHMESH-CLIENT)%",
-        "workload": "%DOWNSTREAM_PEER_URI_SAN%",
-        "run": "%REQ(X-GRAPHMESH-RUN)%",
-        "thread": "%REQ(X-GRAPHMESH-THREAD)%",
-        "node": "%REQ(X-GRAPHMESH-NODE)%",
-        "traceparent": "%REQ(TRACEPARENT)%",
-        "request_id": "%REQ(X-REQUEST-ID)%",
-        **more,
-    }
-    return extension(
-        "envoy.access_loggers.stdout",
-        "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
-        log_format={"json_format": fields, "omit_empty_values": True},
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import yaml
 
+from graphmesh_mesh.envoy.access_log import bound_files
 from graphmesh_mesh.envoy.clusters import DEFAULT_SETTINGS, ClusterSettings, cds
 from graphmesh_mesh.envoy.descriptors import DESCRIPTORS, descriptor_set
 from graphmesh_mesh.envoy.documents import (
@@ -52,7 +53,8 @@ def documents(
     filters = discovered_filters(mesh, mesh.identity) if mesh.identity else {}
     if tls := mesh.mesh.tls:
         filters |= {**secrets(tls), **workload_files(mesh, tls)}
-    loaded = {CDS: cds(mesh, settings), **filters, LDS: lds(mesh, settings.limits), **routes}
+    bounds = bound_files(["edge", "mesh", *map(listener_name, workloads(mesh))])
+    loaded = {CDS: cds(mesh, settings), **filters, **bounds, LDS: lds(mesh, settings.limits), **routes}
     return {BOOTSTRAP: bootstrap(mesh, settings.limits), **loaded}
 
 
