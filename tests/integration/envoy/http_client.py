@@ -23,12 +23,17 @@ class HttpResponse:
 
 
 async def fetch(
-    listener: Listener, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    listener: Listener,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    source: str = "127.0.0.1",
 ) -> HttpResponse:
-    """Send one HTTP/1.1 request on a connection of its own."""
+    """Send one HTTP/1.1 request on a connection of its own, from an address of this machine."""
 
     def exchange() -> HttpResponse:
-        connection = http.client.HTTPConnection(listener.address, listener.port, timeout=60)
+        connection = http.client.HTTPConnection(listener.address, listener.port, 60, (source, 0))
         try:
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()

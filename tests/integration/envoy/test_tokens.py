@@ -27,6 +27,7 @@ from graphmesh_local.probes import http_get
 from graphmesh_mesh.envoy.access_log import REFUSALS
 from graphmesh_mesh.envoy.documents import HEALTH_CHECK, MAX_OPEN_STREAMS
 from graphmesh_mesh.envoy.folder import write
+from graphmesh_mesh.envoy.rates import HEALTH_CHECKS
 from graphmesh_mesh.envoy.render import render
 from graphmesh_mesh.envoy.validate import validate
 from graphmesh_mesh.topology import Mesh
@@ -307,13 +308,21 @@ async def test_an_underscore_in_a_header_is_refused(edge: TokenEdge) -> None:
     assert not edge.envoy.replica.received
 
 
+async def health_check(edge: TokenEdge, address: str) -> str:
+    """Return the gRPC status of a health check without a token, in gRPC-Web from a client address."""
+    web = {"content-type": "application/grpc-web+proto"}
+    reply = await fetch(edge.mesh.edge, "POST", HEALTH_CHECK, b"\0\0\0\0\0", web, address)
+    assert "grpc-status" in reply.headers or b"\x08\x01" in reply.body
+    return reply.headers.get("grpc-status", "0")
+
+
 OPEN_PATHS = ("/grpc.health.v1.Health/Watch", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
 
 
 async def test_a_health_check_is_open_and_nothing_else_is(edge: TokenEdge) -> None:
     """Reflection, the OpenAPI document and unknown paths need a token, and so do watches of health, which hold a place
     of a server; browsers may ask for permission without one."""
-    assert await edge.envoy.edge.raw(HEALTH_CHECK) == b"\x08\x01"
+    assert await health_check(edge, "127.0.0.2") == "0"
     for path in (*OPEN_PATHS, "/grpc.health.v1.Health/List", "/unknown.Service/Method"):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await edge.envoy.edge.raw(path)
@@ -328,6 +337,21 @@ async def test_a_health_check_is_open_and_nothing_else_is(edge: TokenEdge) -> No
     assert (reply.status, "authorization" in reply.headers["access-control-allow-headers"]) == (200, True)
 
 
+async def test_health_checks_of_an_address_are_bounded(edge: TokenEdge) -> None:
+    """It is refused above its rate, over each protocol; another address and calls with a token are not."""
+
+    async def is_refused() -> bool:
+        checks = (edge.envoy.edge.raw(HEALTH_CHECK) for _ in range(10 * HEALTH_CHECKS.calls))
+        seen = await asyncio.gather(*checks, return_exceptions=True)
+        codes = {one.code() for one in seen if isinstance(one, grpc.aio.AioRpcError)}
+        assert codes <= {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        return bool(codes) and await health_check(edge, "127.0.0.1") == "8"
+
+    await eventually(is_refused)
+    assert await health_check(edge, "127.0.0.9") == "0"
+    assert (await edge.call(token())).code is grpc.StatusCode.OK
+
+
 async def test_watches_of_health_take_no_place_of_calls(edge: TokenEdge) -> None:
     """As many as the limit are open, from several connections; further ones are refused, and calls are not."""
     bearer, many = tuple(authorization(token()).items()), MAX_OPEN_STREAMS + 20
@@ -338,7 +362,6 @@ async def test_watches_of_health_take_no_place_of_calls(edge: TokenEdge) -> None
         refused = [one for one in seen if isinstance(one, grpc.aio.AioRpcError)]
         assert (len(refused), {one.code() for one in refused}) == (20, {grpc.StatusCode.UNAVAILABLE})
         assert (await edge.call(token())).code is grpc.StatusCode.OK
-        assert await edge.envoy.edge.raw(HEALTH_CHECK) == b"\x08\x01"
         for watch in watches:
             watch.cancel()
 

@@ -9,8 +9,9 @@ from google.protobuf import descriptor_pb2
 from graphmesh_contracts import Idempotency, MethodPolicy, RateLimit
 from graphmesh_mesh.envoy.documents import LUA, TRANSCODER, seconds
 from graphmesh_mesh.envoy.folder import stale_files, write
+from graphmesh_mesh.envoy.rates import bucket
 from graphmesh_mesh.envoy.render import documents, render
-from graphmesh_mesh.envoy.routes import RETRY_ON, bucket, retries
+from graphmesh_mesh.envoy.routes import RETRY_ON, retries
 from graphmesh_mesh.envoy.validate import EnvoyRefusal, validate
 from graphmesh_mesh.topology import Mesh, load, parse
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import MethodDescriptor
-from graphmesh_contracts import Idempotency, MethodPolicy, RateLimit
+from graphmesh_contracts import Idempotency, MethodPolicy
 
 from graphmesh_mesh.envoy.documents import (
     BUFFER,
@@ -25,9 +25,10 @@ from graphmesh_mesh.envoy.documents import (
     seconds,
     typed,
 )
+from graphmesh_mesh.envoy.rates import ADDRESS, ADDRESS_KEY, HEALTH_CHECKS, TENANT_ACTIONS, rate_limits, token_buckets
 from graphmesh_mesh.openapi.route import MAX_DOCUMENT_BYTES, openapi_route
 from graphmesh_mesh.service import Service
-from graphmesh_mesh.topology import Edge, Mesh, TenantRate
+from graphmesh_mesh.topology import Edge, Mesh
 
 RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 """The only failures that Envoy retries: those in which the call was never sent."""
@@ -59,26 +60,6 @@ ENABLED = typed("envoy.config.route.v3.FilterConfig", config={})
 WEB_MARK = "x-graphmesh-web"
 """In a request in gRPC-Web, the mark of bad_requests.lua. A client that sets it gets the replies of Envoy's filter."""
 IS_WEB: Document = {"name": "content-type", "string_match": {"prefix": "application/grpc-web"}}
-SHORTEST_FILL = 0.05
-"""The shortest fill interval of Envoy, in seconds; others have to be multiples of it."""
-UNLIMITED = RateLimit(calls=2**31, period=SHORTEST_FILL)
-DEFAULT_TENANT = "default"
-"""The tenant of a call without the header."""
-TENANT_KEY = "tenant"
-TENANT_ACTIONS: tuple[Document, ...] = (
-    {"request_headers": {"header_name": TENANT_HEADER, "descriptor_key": TENANT_KEY, "skip_if_absent": False}},
-    {
-        "header_value_match": {
-            "descriptor_key": TENANT_KEY,
-            "descriptor_value": DEFAULT_TENANT,
-            "expect_match": False,
-            "headers": [{"name": TENANT_HEADER, "present_match": True}],
-        }
-    },
-)
-"""Of these, one gives the tenant of a call: that of its header, or the default one."""
-MAX_TENANTS = 10_000
-"""Buckets in each Envoy; above, that of the tenant that has made no call for the longest time is dropped."""
 CORS_ALLOW_HEADERS = (
     *("authorization", "content-type", "idempotency-key", TENANT_HEADER),
     *("grpc-timeout", "x-grpc-web", "x-user-agent"),
@@ -264,8 +245,14 @@ def retry_policy(retry_on: str, retries: int, back_off: tuple[float, float] = (0
 
 
 def health_check_route(cluster: str) -> Document:
-    """Forward health checks, which need no token: for seconds only, so that none holds a place of other calls."""
-    return {"match": {"path": HEALTH_CHECK, "headers": IS_GRPC}, "route": {"cluster": cluster, **deadline(5)}}
+    """Forward health checks, which need no token: for seconds only, so that none holds a place of other calls, and so
+    many of an address that they take no time of the service from others."""
+    action = {"cluster": cluster, **deadline(5), "rate_limits": [{"actions": [{ADDRESS_KEY: ADDRESS}]}]}
+    return {
+        "match": {"path": HEALTH_CHECK, "headers": IS_GRPC},
+        "route": action,
+        "typed_per_filter_config": {RATE_LIMIT: token_buckets([({"key": ADDRESS_KEY}, HEALTH_CHECKS)])},
+    }
 
 
 def stream_route(service: str, cluster: str, limits: Sequence[Document]) -> Document:
@@ -321,38 +308,3 @@ def cors(edge: Edge) -> Document:
         forward_not_matching_preflights=False,
     )
     return {CORS: policy}
-
-
-def rate_limits(services: Mapping[str, Service], tenant_rate: TenantRate | None = None) -> Document:
-    """A token bucket for each service that declares a rate limit and for each tenant, an unlimited one for all others.
-
-    A refusal has the seconds until the next token in `x-ratelimit-reset`.
-    """
-    limited = {name: service.service_policy.rate_limit for name, service in services.items()}
-    buckets = [({"key": "service", "value": name}, limit) for name, limit in limited.items() if limit]
-    if tenant_rate:
-        buckets.append(({"key": TENANT_KEY}, RateLimit(tenant_rate.calls, tenant_rate.period)))
-    always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
-    limits = typed(
-        "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
-        stat_prefix="rate_limit",
-        token_bucket=bucket(UNLIMITED),
-        descriptors=[{"entries": [entry], "token_bucket": bucket(limit)} for entry, limit in buckets],
-        max_dynamic_descriptors=MAX_TENANTS,
-        filter_enabled=always,
-        filter_enforced=always,
-        always_consume_default_token_bucket=False,
-        rate_limited_as_resource_exhausted=True,
-        enable_x_ratelimit_headers="DRAFT_VERSION_03",
-        enable_retry_after_header=True,
-        response_headers_to_add=headers({RESPONSE_FLAGS_HEADER: "RL"}),
-    )
-    return {RATE_LIMIT: limits} if buckets else {}
-
-
-def bucket(limit: RateLimit) -> Document:
-    """A token bucket that is filled in as many equal steps as Envoy can take, so that calls do not come in bursts."""
-    ticks = limit.period / SHORTEST_FILL
-    steps = math.gcd(limit.calls, round(ticks)) if math.isclose(ticks, round(ticks)) else 1
-    per_fill = limit.calls // steps
-    return {"max_tokens": limit.calls, "tokens_per_fill": per_fill, "fill_interval": seconds(limit.period / steps)}
