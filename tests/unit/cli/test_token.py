@@ -7,8 +7,9 @@ from pathlib import Path
 
 import jwt
 import pytest
+from graphmesh_chassis.errors import NotFound, Unreachable
 from graphmesh_cli.app import app
-from graphmesh_cli.commands.connection import development_token
+from graphmesh_cli.commands.connection import MeshTarget, development_token
 from graphmesh_cli.commands.up import _at_edge
 from graphmesh_client.token import Token
 from graphmesh_local.development_issuer import open_issuer, with_development_issuer
@@ -107,3 +108,12 @@ def test_graphs_of_others_have_no_roles_of_the_sample(tmp_path: Path) -> None:
         found = at_edge(has_roles=has_roles).roles
         assert found
         assert found.roles.keys() == roles
+
+
+def test_a_command_that_gets_no_connection_names_what_it_lacks() -> None:
+    """With --address it does not find the certificate of a mesh by itself."""
+    plain, certified = MeshTarget("127.0.0.1:1"), MeshTarget("127.0.0.1:1", certificate=Path("commands.pem"))
+    assert "set GRAPHMESH_CERTIFICATE and GRAPHMESH_AUTHORITIES" in plain.failure(Unreachable()).advice
+    assert certified.failure(Unreachable()).advice.startswith("is the mesh up?")
+    assert "GRAPHMESH_CERTIFICATE" not in certified.failure(Unreachable()).advice
+    assert not plain.failure(NotFound()).advice

@@ -183,6 +183,14 @@ class MeshTarget:
         """Raises Failure where the key or the certificate cannot be used."""
         return Channel(self.address, signer=self._signer(), workload=self._workload())
 
+    def failure(self, error: GraphmeshError) -> Failure:
+        """Return the failure of a command whose call has failed, with advice."""
+        code = ExitCode.UNAVAILABLE if isinstance(error, DependencyError) else ExitCode.FAILED
+        if ADVICE.get(error.reason) != NO_MESH:
+            return of_mesh(error, code)
+        variables = f"{CERTIFICATE_VARIABLE} and {AUTHORITIES_VARIABLE}"
+        return of_mesh(error, code, NO_MESH if self.certificate else f"{NO_MESH}; with mutual TLS set {variables}")
+
     def _signer(self) -> "CallSigner | None":
         if self.call_key is None:
             return None

@@ -12,11 +12,10 @@ from google.protobuf.message import Message
 from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
-from graphmesh_chassis.errors import DependencyError, GraphmeshError
+from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_contracts import Rpc, method_policy
 
-from graphmesh_cli.commands.connection import NO_MESH, check_tenant, mesh_target
-from graphmesh_cli.failures import ExitCode, of_mesh
+from graphmesh_cli.commands.connection import check_tenant, mesh_target
 
 MeshAddress = Annotated[str, typer.Option(help="The mesh listener, as host:port; by default the running mesh's.")]
 TIMEOUT = 10.0
@@ -65,5 +64,4 @@ def call_services(
     try:
         return asyncio.run(run())
     except GraphmeshError as error:
-        code = ExitCode.UNAVAILABLE if isinstance(error, DependencyError) else ExitCode.FAILED
-        raise of_mesh(error, code, NO_MESH if error.reason in ("UNREACHABLE", "CIRCUIT_OPEN") else "") from error
+        raise target.failure(error) from error

@@ -14,12 +14,11 @@ from graphmesh.sql import v1 as pb
 from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
-from graphmesh_chassis.errors import DependencyError, GraphmeshError
+from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_local.state_folder import DEFAULT_STATE
 
 from graphmesh_cli.commands.connection import (
     DEFAULT_TENANT,
-    NO_MESH,
     MeshTarget,
     State,
     Tenant,
@@ -28,7 +27,6 @@ from graphmesh_cli.commands.connection import (
     parse_seconds,
 )
 from graphmesh_cli.commands.output import AsJson, console, noted, print_json_line, print_note, show_list
-from graphmesh_cli.failures import ExitCode, of_mesh
 from graphmesh_cli.terminal import escaped
 
 DEFAULT_TIMEOUT: Final = 30.0
@@ -88,8 +86,7 @@ def sql(
             request = pb.RunQueryRequest(query=text, parameters=values, max_rows=max_rows, role=role, refresh=refresh)
             asyncio.run(_run(target, request, as_json))
     except GraphmeshError as error:
-        code = ExitCode.UNAVAILABLE if isinstance(error, DependencyError) else ExitCode.FAILED
-        raise of_mesh(error, code, NO_MESH if error.reason in ("UNREACHABLE", "CIRCUIT_OPEN") else "") from error
+        raise target.mesh.failure(error) from error
 
 
 async def _describe(target: Target, role: str, as_json: bool) -> None:
