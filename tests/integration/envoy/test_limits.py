@@ -17,7 +17,7 @@ import pytest_asyncio
 from graphmesh_chaos.http2_connection import (
     DATA,
     HEADERS,
-    INITIAL_WINDOW,
+    INITIAL_WINDOW_SIZE,
     PING,
     PREFACE,
     PRIORITY,
@@ -57,7 +57,7 @@ LIMITS = Limits(edge=SMALL, mesh=replace(SMALL, silent_seconds=4), process=PROCE
 LONG = "x" * 1_000_000
 LONG_REQUEST = b"\0\0\0\0\x06\n\x04long"
 SHORT_TEXT = b"GET /v1/books/b1 HTTP/1.1\r\nHost: edge\r\n"
-MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE = 3, 4
+MAX_CONCURRENT_STREAMS = 3
 INTERNAL_ERROR, REFUSED_STREAM = 2, 7
 FRAMES = 5000
 UNKNOWN = 0xEE
@@ -239,8 +239,7 @@ async def unread_responses(listener: Listener) -> Any:
     try:
         connection = Http2Connection(reader, writer)
         writer.write(PREFACE)
-        connection.frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW_SIZE, 2**31 - 1))
-        connection.frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 2**31 - 1 - INITIAL_WINDOW))
+        connection.grant_all()
         for _ in range(SMALL.streams):
             connection.send(CALL, LONG_REQUEST)
         while not writer.is_closing():

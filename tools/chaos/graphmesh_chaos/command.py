@@ -159,6 +159,9 @@ def chaos(
     samples: Annotated[
         int, typer.Option(min=1, help="Samples of the other tenant's times in each attack, 5 a second.")
     ] = SAMPLES,
+    attack: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this attack; repeatable. Implies --attacks.")
+    ] = None,
     state: Annotated[Path, typer.Option(help="Folder of the mesh; emptied at the beginning of a round.")] = STATE,
 ) -> None:
     """Kill and freeze the processes of a mesh and cut their links while runs charge money, then check the books.
@@ -169,8 +172,8 @@ def chaos(
     round the next seed. Exits with 1 at the first round that violates an invariant; the state folder keeps its logs.
     """
     console, summary = Console(highlight=False), Summary()
-    if attacks:
-        _attack(state, samples, console)
+    if attacks or attack:
+        _attack(attack or list(ATTACKS), state, samples, console)
         return
     seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     if storm and only:
@@ -211,10 +214,12 @@ def _of_environment(fault: EnvironmentFault) -> Scenario:
     return replace(MIXED, schedule=SCHEDULES[fault], option=f"--environment {fault} ", environment=fault)
 
 
-def _attack(state: Path, samples: int, console: Console) -> None:
-    console.print(Rule(f"{len(ATTACKS)} attacks, with {samples} samples of another tenant's times in each"))
+def _attack(names: Sequence[str], state: Path, samples: int, console: Console) -> None:
+    if unknown := [name for name in names if name not in ATTACKS]:
+        raise typer.BadParameter(f"no attack is called {unknown[0]}; there are {', '.join(ATTACKS)}")
+    console.print(Rule(f"{len(names)} attacks, with {samples} samples of another tenant's times in each"))
     try:
-        succeeded = asyncio.run(run_attacks(state, samples, console))
+        succeeded = asyncio.run(run_attacks(names, state, samples, console))
     except (ProcessError, MeshError, MeshBusy) as failure:
         console.print(str(failure), style="red", markup=False)
         raise typer.Exit(1) from None

@@ -8,9 +8,14 @@ from contextlib import asynccontextmanager, suppress
 from graphmesh_mesh.service import Listener
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 2, 3, 4, 6, 8
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 8, 9
+MAX_FRAME_BYTES = 16_384
+"""Of a payload, which every server accepts."""
 INITIAL_WINDOW = 65_535
 """Bytes that a stream, and a connection, may send before the server grants more."""
+MAX_WINDOW = 2**31 - 1
+INITIAL_WINDOW_SIZE = 4
+"""The setting of that name."""
 END_STREAM, END_HEADERS = 1, 4
 CANCEL = 8
 MAX_PREFIX = 127
@@ -45,7 +50,11 @@ class Http2Connection:
         """Send a request and return its stream; the body of one that is not complete stays open."""
         stream = 2 * len(self._ends) + 1
         self._ends[stream] = asyncio.Event()
-        self.frame(HEADERS, END_HEADERS, stream, b"".join(_literal(name, headers[name]) for name in headers))
+        block = b"".join(_literal(name, headers[name]) for name in headers)
+        starts = range(0, len(block), MAX_FRAME_BYTES)
+        for start in starts:
+            flags = END_HEADERS if start == starts[-1] else 0
+            self.frame(CONTINUATION if start else HEADERS, flags, stream, block[start : start + MAX_FRAME_BYTES])
         self.send_data(stream, body, is_complete)
         return stream
 
@@ -53,7 +62,10 @@ class Http2Connection:
         """Send a part of a request's body."""
         for each in (0, stream):
             self._windows[each] = self.window(each) - len(body)
-        self.frame(DATA, END_STREAM if is_complete else 0, stream, body)
+        starts = range(0, max(1, len(body)), MAX_FRAME_BYTES)
+        for start in starts:
+            flags = END_STREAM if is_complete and start == starts[-1] else 0
+            self.frame(DATA, flags, stream, body[start : start + MAX_FRAME_BYTES])
 
     def reset(self, stream: int) -> None:
         """Cancel a request."""
@@ -69,6 +81,11 @@ class Http2Connection:
     def window(self, stream: int) -> int:
         """The bytes that may be sent on a stream, or with 0 on the connection."""
         return self._windows.get(stream, INITIAL_WINDOW)
+
+    def grant_all(self) -> None:
+        """Let the server send responses of any size; without it, it waits after 64 KiB."""
+        self.frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW_SIZE, MAX_WINDOW))
+        self.frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", MAX_WINDOW - INITIAL_WINDOW))
 
     async def drain(self) -> None:
         """Wait until the server has read most of what was sent."""
@@ -115,8 +132,11 @@ class Http2Connection:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, listener: Listener, answers_pings: bool = True) -> AsyncIterator["Http2Connection"]:
-        reader, writer = await asyncio.open_connection(listener.address, listener.port)
+    async def open(
+        cls, listener: Listener, answers_pings: bool = True, client_address: str = ""
+    ) -> AsyncIterator["Http2Connection"]:
+        local = (client_address, 0) if client_address else None
+        reader, writer = await asyncio.open_connection(listener.address, listener.port, local_addr=local)
         connection = cls(reader, writer, answers_pings)
         writer.write(PREFACE)
         connection.frame(SETTINGS, 0, 0, b"")

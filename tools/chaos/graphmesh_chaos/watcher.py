@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import PIPE, Process
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,16 +13,29 @@ from pathlib import Path
 
 from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_client import Client
+from graphmesh_local.development_issuer import issue_token
 from graphmesh_local.running_mesh import RunningMesh
 from graphmesh_local.server_programs import local_address
+from graphmesh_mesh.service import Listener
 
-from graphmesh_chaos import attacks
+from graphmesh_chaos import attacker as attacker_program
+from graphmesh_chaos.attack_target import TENANT as TENANT_OF_ATTACKS
+from graphmesh_chaos.attack_target import TOKEN_SECONDS
 
 ECHO = "echo"
 """The name of a graph that returns its input."""
 ECHO_FILE = Path(__file__).parent / "graphs" / "echo.py"
 TENANT = "watcher"
 ROUNDS_PER_SECOND = 5.0
+
+
+@dataclass(frozen=True)
+class AttackedMesh:
+    """A mesh whose edge requires tokens."""
+
+    running: RunningMesh
+    receiver: Listener
+    """A host that webhooks may call."""
 
 
 @dataclass
@@ -39,10 +52,11 @@ class Observation:
         return sorted(self.seconds)[int(share * (len(self.seconds) - 1))] if self.seconds else float("nan")
 
 
-async def observe(edge: str, rounds: int) -> Observation:
-    """Make rounds at a steady rate, however long each takes, without retries."""
+async def observe(mesh: RunningMesh, rounds: int) -> Observation:
+    """Make rounds at a steady rate on a new connection, however long each takes, without retries."""
     observation = Observation()
-    async with Client(edge, tenant=TENANT, retry_timeout=0) as client, asyncio.TaskGroup() as calls:
+    token = issue_token(mesh.folder, TENANT, "watcher", ["admin"], TOKEN_SECONDS)
+    async with Client(mesh.edge, token=token, retry_timeout=0) as client, asyncio.TaskGroup() as calls:
         for _ in range(rounds):
             calls.create_task(_round(client, observation))
             await asyncio.sleep(1 / ROUNDS_PER_SECOND)
@@ -62,18 +76,48 @@ async def _round(client: Client, observation: Observation) -> None:
         observation.seconds.append(time.monotonic() - began)
 
 
+class Attacker:
+    """Another process, which attacks the edge."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.sent = 0
+        """The requests, or connections, of the last attack."""
+
+    @asynccontextmanager
+    async def attacking(self, name: str) -> AsyncIterator[None]:
+        """Attack while the body runs."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{name}\n".encode())
+        await self._line()
+        try:
+            yield
+        finally:
+            self._process.stdin.write(b"end\n")
+            self.sent = int(await self._line())
+
+    async def _line(self) -> bytes:
+        """The process' next line. Raises RuntimeError: it has ended."""
+        assert self._process.stdout is not None
+        if not (line := await self._process.stdout.readline()):
+            raise RuntimeError("the attacker has ended; its error is above")
+        return line
+
+
 @asynccontextmanager
-async def attacking(mesh: RunningMesh, name: str) -> AsyncIterator[None]:
-    """Attack the edge while the body runs, from another process."""
-    async with Client(mesh.edge, tenant=attacks.TENANT) as client:
+async def attacker(attacked: AttackedMesh) -> AsyncIterator[Attacker]:
+    """Start a process that attacks; it is killed at the end."""
+    mesh = attacked.running
+    token = issue_token(mesh.folder, TENANT_OF_ATTACKS, "attacker", ["admin"], TOKEN_SECONDS)
+    async with Client(mesh.edge, token=token) as client:
         later = datetime.now(UTC) + timedelta(hours=1)
         idle = await client.create_run(ECHO, {"text": "x"}, schedule_time=later)
-    arguments = (local_address(mesh.mesh.edge), name, idle.run_id, ECHO)
-    attacker = await asyncio.create_subprocess_exec(sys.executable, "-m", attacks.__name__, *arguments, stdout=PIPE)
-    assert attacker.stdout is not None
+    addresses = local_address(mesh.mesh.edge), attacked.receiver.target
+    arguments = (*addresses, str(mesh.folder.path), idle.run_id, ECHO)
+    command = (sys.executable, "-m", attacker_program.__name__, *arguments)
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
     try:
-        await attacker.stdout.readline()  # it begins
-        yield
+        yield Attacker(process)
     finally:
-        attacker.kill()
-        await attacker.wait()
+        process.kill()
+        await process.wait()
