@@ -79,6 +79,7 @@ def test_what_does_not_exist_is_refused_by_name(tmp_path: Path, role: Any, probl
         ("roles: {one: {}, one: {}}", "the key one is there twice"),
         ("rules: {one: {}}\nroles: {one: {}}", "line 1: rules: Extra inputs are not permitted"),
         ("- roles", "is not a mapping"),
+        ("roles: {one: {}, two: {}, One: {}}", "line 1: roles: one and One differ only in case"),
         ("roles: {one: {}}\nscopes: [2026-13-01]", "line 2, column 10: is no YAML: the value 2026-13-01 is not valid"),
         (f"scopes: [{'9' * 5000}]", "line 1, column 10: is no YAML: the value 99999"),
         ("roles: {one: {}}\nscopes: [!!bool maybe]", "line 2, column 10: is no YAML: the value maybe is not valid"),

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.mesh_files import problem_at, read_yaml
@@ -49,6 +49,16 @@ class Roles(Model):
     roles: Annotated[Mapping[RoleName, Role], Field(min_length=1)]
     """Other roles in a token have nothing."""
     _path: Path | None = PrivateAttr(default=None)
+
+    @field_validator("roles")
+    @classmethod
+    def _differ_not_only_in_case(cls, roles: Mapping[str, Role]) -> Mapping[str, Role]:
+        """Issuers state roles as they are: one of the two would be given by mistake."""
+        names = dict[str, str]()
+        for name in roles:
+            if (other := names.setdefault(name.lower(), name)) != name:
+                raise ValueError(f"{other} and {name} differ only in case")
+        return roles
 
     @classmethod
     def read(cls, path: Path) -> "Roles":
