@@ -80,9 +80,13 @@ class TenantTurns:
         return "call_soon" in vars(self._loop)
 
     def begin(self, tenant: str) -> None:
-        """Note that there is work of a tenant, and measure how long a callback waits that is scheduled now."""
-        if tenant != self._newest:
-            self._newest, self._other_seen = tenant, self._now()
+        """Note that there is work of a tenant, and measure how long a callback waits that is scheduled now.
+
+        An empty `tenant` is none: that of health checks, and of a call that does not state one.
+        """
+        if tenant and tenant != self._newest:
+            self._other_seen = self._now() if self._newest else self._other_seen
+            self._newest = tenant
         if not self._is_probing:
             self._is_probing = True
             self._schedule(self._measure, self._now())

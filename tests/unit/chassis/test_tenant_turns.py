@@ -68,9 +68,17 @@ async def test_few_steps_of_a_tenant_do_not_wait_for_all_of_another() -> None:
     assert load.steps <= 3 * STEPS
 
 
-async def test_one_tenant_alone_has_no_queue() -> None:
-    load, turns = await overloaded(("hostile", "hostile"), few_steps)
+@pytest.mark.parametrize("beside", ["hostile", ""], ids=["its own", "no tenant's, as health checks"])
+async def test_one_tenant_alone_has_no_queue(beside: str) -> None:
+    was_overloaded = list[bool]()
+
+    async def see(load: Load) -> None:
+        was_overloaded.append("call_soon" in vars(asyncio.get_running_loop()))
+        await few_steps(load)
+
+    load, turns = await overloaded(("hostile", beside, "hostile"), see)
     assert not turns.is_overloaded
+    assert was_overloaded == [False]
     assert load.steps >= (STEPS - 1) * HOSTILE_TASKS
 
 
@@ -123,7 +131,7 @@ async def test_queued_tenants_wait_for_the_acceptance_of_calls() -> None:
         for _ in range(STEPS):
             await asyncio.sleep(1e-9)
 
-    load, _ = await overloaded(("hostile", ""), accept)
+    load, _ = await overloaded(("hostile", "watcher", ""), accept)
     assert load.steps <= STEPS / 2
 
 
