@@ -82,13 +82,13 @@ def bench_rates(
     callers: Annotated[
         int, typer.Option(min=1, max=5000, help="Concurrent callers; refused ones retry in time.")
     ] = 500,
-    calls: Annotated[int, typer.Option(min=1, max=100_000, help="Calls of the tenant in a period.")] = 500,
+    calls: Annotated[int, typer.Option(min=1, max=100_000, help="Calls of the tenant in a period.")] = 300,
     period: Annotated[int, typer.Option(min=1, max=3600, help="Seconds of the period.")] = 10,
     periods: Annotated[int, typer.Option(min=1, max=1000, help="Periods under load.")] = 4,
 ) -> None:
-    """A tenant's rate under many callers of two orchestrators: the most calls in any window, and the share used.
+    """A tenant's rate under many callers: the most calls in any window, and the share of it that is used.
 
-    Over new servers of PostgreSQL and Redis, through Envoy. Never fails for a number.
+    Over two Envoys, two orchestrators, and new servers of PostgreSQL and Redis. Never fails for a number.
     """
     from graphmesh_bench.rates import Plan, main
 

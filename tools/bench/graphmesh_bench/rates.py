@@ -1,4 +1,4 @@
-"""A tenant's rate under many callers at once, over two orchestrators behind Envoy."""
+"""A tenant's rate under many callers at once, over two orchestrators behind two Envoys."""
 
 import asyncio
 import math
@@ -16,15 +16,20 @@ from graphmesh.orchestrator.v1 import ListRunsRequest, RunService
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError, RateLimited
+from graphmesh_local.child_process import reserve_port
+from graphmesh_local.cluster_health import wait_for_own_services
 from graphmesh_local.databases import shared_servers
 from graphmesh_local.running_mesh import running_mesh
 from graphmesh_local.server_programs import local_address
+from graphmesh_mesh.topology import Mesh
 from redis.asyncio import Redis
 from rich.console import Console
 
+from graphmesh_bench.mesh import envoy_program
+
 TENANT = "bench"
 CHANNELS = 8
-"""Connections of the callers: Envoy accepts 128 calls at once on each."""
+"""Connections of the callers, to both Envoys in turn, which accept 128 calls at once on each."""
 ORCHESTRATOR = {
     "service": "graphmesh.orchestrator.v1.RunService",
     "module": "graphmesh_orchestrator",
@@ -59,8 +64,11 @@ async def _measure(plan: Plan) -> None:
                 "GRAPHMESH_ORCHESTRATOR_REDIS_URL": shared.redis.url,
             }
             async with running_mesh(mesh_file, state, free_ports=True, settings=settings) as running:
-                address = local_address(running.mesh.edge)
-                admitted, outcomes = await _load(address, shared.redis.url, plan)
+                second = _on_other_ports(running.mesh)
+                await running.supervisor.start([envoy_program(second, folder / "envoy-2")])
+                await wait_for_own_services(second, local_address(second.admin))
+                edges = [local_address(mesh.edge) for mesh in (running.mesh, second)]
+                admitted, outcomes = await _load(edges, shared.redis.url, plan)
     _report(admitted, outcomes, plan)
 
 
@@ -74,11 +82,20 @@ def _mesh(plan: Plan) -> dict[str, object]:
     }
 
 
-async def _load(address: str, redis_url: str, plan: Plan) -> tuple[list[float], Counter[str]]:
+def _on_other_ports(mesh: Mesh) -> Mesh:
+    """The mesh for one more Envoy."""
+    listeners = {name: getattr(mesh, name) for name in ("edge", "mesh", "admin")}
+    return mesh.model_copy(
+        update={name: one.model_copy(update={"port": reserve_port()}) for name, one in listeners.items()}
+    )
+
+
+async def _load(edges: Sequence[str], redis_url: str, plan: Plan) -> tuple[list[float], Counter[str]]:
     """Call for the time of the plan. Return the times of admitted calls, by the clock of Redis, and all outcomes."""
     outcomes, admitted, ends = Counter[str](), list[float](), time.monotonic() + (plan.periods + 0.5) * plan.period
     async with AsyncExitStack() as stack:
-        channels = [await stack.enter_async_context(Channel(address)) for _ in range(CHANNELS)]
+        addresses = (edges[number % len(edges)] for number in range(CHANNELS))
+        channels = [await stack.enter_async_context(Channel(address)) for address in addresses]
         watching = asyncio.create_task(_watch(redis_url, admitted, plan))
         callers = (_call_until(ends, channels[number % CHANNELS], outcomes) for number in range(plan.callers))
         await asyncio.gather(*callers)
@@ -125,7 +142,9 @@ def share_used(times: Sequence[float], calls: int, period: float) -> float:
 def _report(admitted: Sequence[float], outcomes: Counter[str], plan: Plan) -> None:
     refused = ", ".join(f"{count} {reason}" for reason, count in outcomes.items() if reason)
     console = Console(highlight=False)
-    console.print(f"{plan.callers} callers of 2 orchestrators; a rate of {plan.calls} calls in {plan.period} s")
+    console.print(
+        f"{plan.callers} callers of 2 Envoys and 2 orchestrators; a rate of {plan.calls} calls in {plan.period} s"
+    )
     console.print(f"answered: {outcomes['']}, counted in Redis: {len(admitted)}; refused: {refused or 'none'}")
     offered = sum(outcomes.values()) / (plan.periods + 0.5)
     console.print(f"offered: {offered:.0f} calls in {plan.period} s")
