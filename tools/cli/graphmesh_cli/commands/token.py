@@ -31,7 +31,7 @@ def token(
 ) -> None:
     """Print a token for the edge of a mesh that graphmesh up --tokens runs. The default role is admin.
 
-    With --revoke it prints none, and a mesh that runs refuses that one within seconds, when Envoy has read its files anew.
+    With --revoke it prints none, and a mesh that runs refuses that one within seconds.
     All users that can read the state folder can make one: it is for development on this machine.
     """
     if revoke:
