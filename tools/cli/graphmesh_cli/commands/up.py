@@ -273,7 +273,7 @@ def endpoints(running: RunningMesh) -> Mapping[str, str]:
     """Return the addresses and folders to display, by label."""
     return {
         "edge": f"http://{running.edge}  gRPC and JSON, for clients",
-        "mesh": f"{running.mesh.mesh.target}  gRPC to every service",
+        "mesh": f"{running.mesh.mesh.target}  gRPC to every service, for workloads with a certificate",
         "envoy": f"http://{running.mesh.admin.target}  its admin page",
         "logs": str(running.folder.logs),
         "stop": "Ctrl-C",
