@@ -54,7 +54,7 @@ from graphmesh_bench.server import BARE, CHASSIS, INVOICE_ID
 from graphmesh_bench.token_cost import token_cost
 
 WARM_UP_CALLS = 300
-"""Calls of each variant before the first round: the first 150 of a server take up to twice the CPU."""
+"""Calls of each variant before the first round."""
 
 
 class State(TypedDict):
