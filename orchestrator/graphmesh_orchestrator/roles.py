@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from graphmesh_orchestrator.errors import GraphNotAllowed
 
-ALL = "*"
+ALL, RUN_API = "*", "orchestrator"
 SETTING = "GRAPHMESH_ORCHESTRATOR_ROLES"
 
 RoleNames = Sequence[str] | None
@@ -64,8 +64,10 @@ class RoleRules:
         return self._allows(roles, "graphs", {ALL, graph})
 
     def require_tool(self, roles: RoleNames, tool: str) -> None:
-        """Raises ToolNotAllowed where no graph may call a tool, `billing.Refund`, for the roles."""
-        if not self._allows(roles, "tools", {ALL, tool, tool.partition(".")[0]}):
+        """Raises ToolNotAllowed where no graph may call a tool, `billing.Refund`, for the roles. All tools are those of
+        services: the run API has to be named."""
+        service = tool.partition(".")[0]
+        if not self._allows(roles, "tools", {tool, service} if service == RUN_API else {ALL, tool, service}):
             raise ToolNotAllowed(tool=tool, roles=" ".join(roles or ()))
 
     def restricts(self, roles: RoleNames) -> bool:

@@ -44,13 +44,15 @@ def mesh_of(
 
 
 def permitted(mesh: Mesh) -> dict[str, Any]:
-    """Return what each workload may call, by its SPIFFE ID: matchers of paths, or `*`."""
+    """Return what each workload may call, by its SPIFFE ID: matchers of paths, or `*` for all but the run API."""
+    runs = [{"url_path": {"path": {"prefix": "/graphmesh.orchestrator.v1.RunService/"}}}]
+    others = {"not_rule": {"or_rules": {"rules": runs}}}
     [filter] = documents(mesh)["ecds-workloads.yaml"]["resources"]
     rules = filter["typed_config"]["rules"]
     assert rules["action"] == "ALLOW"
     return {
         policy["principals"][0]["authenticated"]["principal_name"]["exact"]: [
-            "*" if "any" in one else one["url_path"]["path"] for one in policy["permissions"]
+            "*" if one == others else one["url_path"]["path"] for one in policy["permissions"]
         ]
         for policy in rules["policies"].values()
     }
@@ -75,6 +77,17 @@ def test_an_orchestrator_may_call_all_tools_for_the_local_developer(tmp_path: Pa
     roles = {"agent": {"tools": ["billing.Refund"]}}
     for mesh in (mesh_of(tmp_path), mesh_of(tmp_path, roles=roles, identity="removed")):
         assert permitted(mesh)["spiffe://shop.example/orchestrator"] == ["*"]
+
+
+def test_the_run_api_is_called_through_the_mesh_listener_where_it_is_named(tmp_path: Path) -> None:
+    """It acts on headers, which are the workload's own there."""
+    roles = {"admin": {"tools": ["*"]}, "agent": {"tools": ["orchestrator.GetRun"]}}
+    found = permitted(mesh_of(tmp_path, roles=roles, crm={"calls": ["*", "orchestrator"]}))
+    assert found == {
+        "spiffe://shop.example/commands": ["*"],
+        "spiffe://shop.example/crm": ["*", {"prefix": "/graphmesh.orchestrator.v1.RunService/"}],
+        "spiffe://shop.example/orchestrator": ["*", {"exact": "/graphmesh.orchestrator.v1.RunService/GetRun"}],
+    }
 
 
 def test_an_orchestrator_whose_roles_have_no_tools_may_call_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from graphmesh_contracts.workloads import COMMANDS, spiffe_id
 from graphmesh_mesh.envoy.documents import ECDS_WORKLOADS, Document, discovered, discovery_file, typed
 from graphmesh_mesh.mutual_tls import MutualTls
 from graphmesh_mesh.roles import ALL
-from graphmesh_mesh.topology import Mesh, tool_prefix
+from graphmesh_mesh.topology import RUN_SERVICE, Mesh, tool_prefix
 
 WORKLOADS = "graphmesh.workloads"
 """The name of the filter. It is discovered, so that an edit of the roles applies to open connections too."""
@@ -36,18 +36,23 @@ def _certificate_of(tls: MutualTls, workload: str) -> Document:
 
 
 def _permissions(mesh: Mesh, tools: Collection[str]) -> Iterator[Document]:
-    """Yield the paths of tools: `billing.Refund`, all of a service, `billing`, or `*`."""
+    """Yield the paths of tools: `billing.Refund`, all of a service, `billing`, or `*`: all but the run API.
+
+    Orchestrators act on the headers that Envoy makes of tokens at the edge. At the mesh listener they are what the
+    workload states, so it calls them only where it is named.
+    """
+    descriptors = {one: service.service for service in mesh.services.values() for one in service.descriptors}
     if ALL in tools:
-        yield {"any": True}
-        return
-    for service in mesh.services.values():
-        for descriptor in service.descriptors:
-            prefix, path = tool_prefix(descriptor.full_name), f"/{descriptor.full_name}/"
-            if prefix in tools:
-                yield _path(prefix=path)
-            else:
-                called = [method.name for method in descriptor.methods if f"{prefix}.{method.name}" in tools]
-                yield from (_path(exact=f"{path}{name}") for name in called)
+        descriptors = {one: service for one, service in descriptors.items() if service == RUN_SERVICE}
+        named = {"or_rules": {"rules": [_path(prefix=f"/{one.full_name}/") for one in descriptors]}}
+        yield {"not_rule": named} if descriptors else {"any": True}
+    for descriptor in descriptors:
+        prefix, path = tool_prefix(descriptor.full_name), f"/{descriptor.full_name}/"
+        if prefix in tools:
+            yield _path(prefix=path)
+        else:
+            called = [method.name for method in descriptor.methods if f"{prefix}.{method.name}" in tools]
+            yield from (_path(exact=f"{path}{name}") for name in called)
 
 
 def _path(**matcher: str) -> Document:
