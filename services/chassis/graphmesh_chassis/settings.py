@@ -28,12 +28,12 @@ def reveal(url: str | SecretStr) -> str:
     return url.get_secret_value() if isinstance(url, SecretStr) else url
 
 
-def url_like(pattern: str) -> AfterValidator:
+def url_like(pattern: re.Pattern[str]) -> AfterValidator:
     """Check a URL against a pattern, without a message that repeats a part of it."""
 
     def check(value: SecretUrl) -> SecretUrl:
-        if not re.match(pattern, value.get_secret_value()):
-            raise ValueError(f"must match {pattern}")
+        if not pattern.match(value.get_secret_value()):
+            raise ValueError(f"must match {pattern.pattern}")
         return value
 
     return AfterValidator(check)
@@ -52,7 +52,7 @@ def _database_url(value: SecretUrl) -> SecretUrl:
 
 DatabaseUrl = Annotated[
     SecretUrl,
-    url_like(r"^(sqlite\+aiosqlite:///|postgresql\+psycopg://).+"),
+    url_like(re.compile(r"^(sqlite\+aiosqlite:///|postgresql\+psycopg://).+")),
     AfterValidator(_database_url),
     Field(description="SQLAlchemy URL: sqlite+aiosqlite:///path or postgresql+psycopg://user@host/database"),
 ]

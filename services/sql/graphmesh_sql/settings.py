@@ -1,5 +1,6 @@
 """The settings of sql."""
 
+import re
 from typing import Annotated
 
 from graphmesh_chassis.settings import SecretUrl, ServerSettings, settings_config, url_like
@@ -11,7 +12,7 @@ MIB = 1024 * 1024
 class Settings(ServerSettings):
     model_config = settings_config("GRAPHMESH_SQL_")
 
-    target_url: Annotated[SecretUrl, url_like(r"^$|^sqlite:///.+|^postgresql(\+psycopg)?://.+")] = Field(
+    target_url: Annotated[SecretUrl, url_like(re.compile(r"^$|^sqlite:///.+|^postgresql(\+psycopg)?://.+"))] = Field(
         default=SecretUrl(""),
         description="the queried database: sqlite:///path, or postgresql://user@host/database of a read-only role; "
         "empty: a small sample warehouse",
