@@ -17,7 +17,7 @@ from graphmesh_local.backends import Postgres
 from graphmesh_local.child_process import State
 from graphmesh_local.spawning import Spawner
 
-from tests.acceptance.local_mesh import mesh_of, start_mesh, wait_until
+from tests.acceptance.local_mesh import mesh_of, start_mesh, stated_headers, wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -60,8 +60,9 @@ async def test_nothing_that_a_run_leaves_has_a_secret(
         async with start_mesh(tmp_path, spawn, mesh_of(tmp_path, *names)) as mesh:
             with suppress(GraphmeshError):
                 await mesh.send_request("Where is my parcel?")
-            query = RunQueryRequest(query="SELECT 1")
-            assert [part async for part in mesh.channel.stream(SqlService.RunQuery, query, deadline=Deadline.after(60))]
+            rpc, request, deadline = SqlService.RunQuery, RunQueryRequest(query="SELECT 1"), Deadline.after(60)
+            headers = stated_headers(rpc, mesh.tenant, "")
+            assert [part async for part in mesh.channel.stream(rpc, request, deadline=deadline, headers=headers)]
             billing = mesh.running.child("billing")
             os.kill(billing.pid, signal.SIGABRT)
             await wait_until(lambda: billing.state is State.DIED, 60)
