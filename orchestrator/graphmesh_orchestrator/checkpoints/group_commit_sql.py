@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.epoch import Epoch
+from graphmesh_chassis.sqlite_connection import deferred
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -39,18 +40,20 @@ class SqlBatchWriter:
         async with self._database.transaction() as connection:
             outcomes = await _fenced(connection, entries)
             await self.add_rows(connection, entries, outcomes)
-            await _update_runs(connection, _stored(entries, outcomes))
+            with deferred(connection):
+                await _update_runs(connection, _stored(entries, outcomes))
         return outcomes
 
     async def add_rows(self, connection: AsyncConnection, entries: Sequence[Entry], outcomes: list[Outcome]) -> None:
         """Insert the rows of the entries that are not refused, and refuse the second checkpoint after a parent."""
         await self._add_checkpoints(connection, entries, outcomes)
         stored = _stored(entries, outcomes)
-        await self._add(connection, task_writes, [row for entry in stored for row in entry.writes])
-        await self._add_artifacts(connection, [row for entry in stored for row in entry.artifacts])
-        await self._add(connection, events, [row for entry in stored for row in entry.events])
-        await self._add_interrupts(connection, [row for entry in stored for row in entry.interrupts])
-        await self._add(connection, deliveries, [row for entry in stored for row in entry.deliveries])
+        with deferred(connection):
+            await self._add(connection, task_writes, [row for entry in stored for row in entry.writes])
+            await self._add_artifacts(connection, [row for entry in stored for row in entry.artifacts])
+            await self._add(connection, events, [row for entry in stored for row in entry.events])
+            await self._add_interrupts(connection, [row for entry in stored for row in entry.interrupts])
+            await self._add(connection, deliveries, [row for entry in stored for row in entry.deliveries])
 
     async def _add_checkpoints(
         self, connection: AsyncConnection, entries: Sequence[Entry], outcomes: list[Outcome]

@@ -10,6 +10,7 @@ from graphmesh_chassis import audit_log
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.keyset import keyset_page
+from graphmesh_chassis.sqlite_connection import deferred
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -82,7 +83,8 @@ class SqlRuns:
         stored = admitted(run, before, worker)
         if stored.status is RunStatus.PENDING:
             await self._require_capacity(connection, run.identity.tenant)
-        await connection.execute(sa.insert(runs).values(**columns_of(stored), **_lease(stored, worker)))
+        with deferred(connection):
+            await connection.execute(sa.insert(runs).values(**columns_of(stored), **_lease(stored, worker)))
         if not stored.state.holds_thread:
             await preempt(connection, sa.and_(runs.c.run_id == stored.run_id, READY))
         return stored

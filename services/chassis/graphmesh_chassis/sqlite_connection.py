@@ -1,22 +1,27 @@
 """SQLite connections whose statements each take one switch to the connection's thread and back.
 
-A transaction takes one more, for its commit. Each switch needs Python's lock twice, for which the threads and a busy
-event loop compete.
+A transaction takes one more, for its commit; deferred statements take none. Each switch needs Python's lock twice, for
+which the threads and a busy event loop compete.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import aiosqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class SqliteConnection(aiosqlite.Connection):
     """A connection of aiosqlite, which itself takes four switches for a cursor, its statement, its rows and its end."""
 
+    is_deferring = False
+    """Whether statements are executed with the next one that is not deferred, or with the commit."""
     _begin = ""
     """The statement that begins the transaction, until the next function is called."""
+    _deferred: Sequence[Callable[[], Any]] = ()
 
     def cursor(self) -> Any:
         return StatementCursor(self)
@@ -26,7 +31,7 @@ class SqliteConnection(aiosqlite.Connection):
         self._begin = statement
 
     async def commit(self) -> None:
-        if self._begin:
+        if self._begin and not self._deferred:
             self._begin = ""
         else:
             await super().commit()
@@ -36,21 +41,26 @@ class SqliteConnection(aiosqlite.Connection):
 
         A connection that still executes a statement, whose task was cancelled, is not returned to it.
         """
-        self._begin = ""
+        self._begin, self._deferred = "", ()
         if self.in_transaction:
             await super().rollback()
 
     async def call(self, function: Any, *arguments: Any) -> Any:
         """Call a function in the connection's thread."""
+        if self.is_deferring:
+            self._deferred = [*self._deferred, partial(function, *arguments)]
+            return None
         return await self._execute(function, *arguments)
 
     async def _execute(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
-        begin, self._begin = self._begin, ""
-        return await super()._execute(self._in_thread, begin, fn, *args, **kwargs)  # type: ignore[no-untyped-call]
+        before: list[Callable[[], Any]] = [partial(self._conn.execute, self._begin)] if self._begin else []
+        before += self._deferred
+        self._begin, self._deferred = "", ()
+        return await super()._execute(self._in_thread, before, fn, *args, **kwargs)  # type: ignore[no-untyped-call]
 
-    def _in_thread(self, begin: str, function: Any, *args: Any, **kwargs: Any) -> Any:
-        if begin:
-            self._conn.execute(begin)
+    def _in_thread(self, before: Sequence[Callable[[], Any]], function: Any, *args: Any, **kwargs: Any) -> Any:
+        for each in before:
+            each()
         return function(*args, **kwargs)
 
 
@@ -89,6 +99,24 @@ class StatementCursor:
         self._rows = cursor.fetchall() if self.description else []
         self.rowcount = cursor.rowcount
         cursor.close()
+
+
+@contextmanager
+def deferred(connection: AsyncConnection) -> Iterator[None]:
+    """Execute the statements of the body on SQLite with the next one after it, or with the commit, in one switch.
+
+    They have no results. An error of one is raised where they are executed.
+    """
+    pooled: Any = connection.sync_connection
+    driver = pooled.connection.driver_connection
+    if not isinstance(driver, SqliteConnection):
+        yield
+        return
+    driver.is_deferring = True
+    try:
+        yield
+    finally:
+        driver.is_deferring = False
 
 
 def connect(path: str) -> SqliteConnection:

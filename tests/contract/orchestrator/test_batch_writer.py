@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from graphmesh_chassis.errors import Fenced
+from graphmesh_chassis.sqlite_connection import SqliteConnection
 from graphmesh_orchestrator.checkpoints import Entry
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 from graphmesh_orchestrator.run_status import RunStatus
@@ -17,7 +18,7 @@ from graphmesh_orchestrator.runs.run import Accounting, Multitask, Run
 from graphmesh_orchestrator.worker.progress import progress_entry
 
 from tests.contract import runs
-from tests.contract.orchestrator.stores import NOW, SERVED, WORKER, Stores, a_question, stop_entry
+from tests.contract.orchestrator.stores import NOW, SERVED, WORKER, Stores, a_question, open_sql_stores, stop_entry
 from tests.contract.stored_events import custom, encoded, events_in
 
 
@@ -55,6 +56,26 @@ async def test_fenced_entry_does_not_affect_others(stores: Stores) -> None:
     fenced, stored = await stores.writer.write([progress(a_run(2, epoch=1), 1), progress(run, 1)])
     assert (type(fenced), stored) == (Fenced, None)
     assert [event.data for event in events_in(await stores.runs.events("run_1", 0, 10))] == [{"seq": 1}]
+
+
+async def test_run_and_its_entry_take_few_switches_to_the_thread_of_sqlite(
+    migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop that other tenants keep busy delays each switch."""
+    switches: list[Any] = []
+    in_thread = SqliteConnection._in_thread
+
+    def counted(connection: SqliteConnection, before: Any, function: Any, *arguments: Any) -> Any:
+        switches.append(function)
+        return in_thread(connection, before, function, *arguments)
+
+    async with open_sql_stores(migrated_sqlite_url, 0.0) as stores:
+        await stores.begun(a_run(1))
+        monkeypatch.setattr(SqliteConnection, "_in_thread", counted)
+        run = await stores.runs.add(runs.a_run("run_2"), "one")
+        assert len(switches) == 2
+        assert await stores.writer.write([progress(run, 1)]) == [None]
+        assert len(switches) == 4
 
 
 async def test_batch_can_be_written_again(stores: Stores) -> None:

@@ -1,7 +1,7 @@
 """SQLite: a statement takes one switch to a thread, as a commit does, and tenants take turns as the writer."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ import pytest
 import pytest_asyncio
 import sqlalchemy as sa
 from graphmesh_chassis.database import Database, open_database
-from graphmesh_chassis.sqlite_connection import SqliteConnection
+from graphmesh_chassis.sqlite_connection import SqliteConnection, deferred
 from graphmesh_chassis.tenant_turns import CURRENT_TENANT
+from sqlalchemy.exc import IntegrityError
 
 ONE: Any = sa.text("SELECT 1")
 NUMBERS: Any = sa.text("VALUES (1), (2), (3)")
@@ -29,9 +30,10 @@ def switches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     executed: list[str] = []
     in_thread = SqliteConnection._in_thread
 
-    def counted(connection: SqliteConnection, begin: str, function: Any, *arguments: Any) -> Any:
-        executed.append(" ".join(one for one in (begin, function.__name__, *arguments) if one and isinstance(one, str)))
-        return in_thread(connection, begin, function, *arguments)
+    def counted(connection: SqliteConnection, before: Sequence[Any], function: Any, *arguments: Any) -> Any:
+        called = [*(one for each in before for one in each.args), function.__name__, *arguments]
+        executed.append(" ".join(one for one in called if isinstance(one, str)))
+        return in_thread(connection, before, function, *arguments)
 
     monkeypatch.setattr(SqliteConnection, "_in_thread", counted)
     return executed
@@ -43,7 +45,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     async with open_database(f"sqlite+aiosqlite:///{tmp_path}/one.sqlite") as database:
         await database.rows(ONE)
         async with database.transaction() as connection:
-            await connection.execute(sa.text("CREATE TABLE numbers (number INTEGER)"))
+            await connection.execute(sa.text("CREATE TABLE numbers (number INTEGER NOT NULL)"))
         yield database
 
 
@@ -59,6 +61,36 @@ async def test_transaction_takes_a_switch_for_each_statement_and_its_commit(
         await connection.execute(INSERT)
         assert (await connection.execute(NUMBERS)).scalars().all() == [1, 2, 3]
     assert switches == ["BEGIN IMMEDIATE _run INSERT INTO numbers VALUES (1)", "_run VALUES (1), (2), (3)", "commit"]
+    assert await database.rows(COUNT) == [(1,)]
+
+
+async def test_deferred_statements_take_no_switch(database: Database, switches: list[str]) -> None:
+    """They are executed with the next statement that is not, and with the commit."""
+    async with database.transaction() as connection:
+        with deferred(connection):
+            await connection.execute(INSERT)
+            await connection.execute(INSERT)
+        assert (await connection.execute(COUNT)).scalar_one() == 2
+        with deferred(connection):
+            await connection.execute(INSERT)
+    insert = "INSERT INTO numbers VALUES (1)"
+    assert switches == [f"BEGIN IMMEDIATE {insert} {insert} _run SELECT count(*) FROM numbers", f"{insert} commit"]
+    assert await database.rows(COUNT) == [(3,)]
+
+
+async def test_deferred_statement_that_fails_rolls_the_transaction_back(database: Database) -> None:
+
+    async def write() -> None:
+        async with database.transaction() as connection:
+            with deferred(connection):
+                await connection.execute(INSERT)
+                await connection.execute(sa.text("INSERT INTO numbers VALUES (NULL)"))
+
+    with pytest.raises(IntegrityError):
+        await write()
+    assert await database.rows(COUNT) == [(0,)]
+    async with database.transaction() as connection:
+        await connection.execute(INSERT)
     assert await database.rows(COUNT) == [(1,)]
 
 
