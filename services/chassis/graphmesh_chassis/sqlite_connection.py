@@ -4,14 +4,21 @@ A transaction takes one more, for its commit; deferred statements take none. Eac
 which the threads and a busy event loop compete.
 """
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import aiosqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+VALUES = re.compile(r"^INSERT [^?]* VALUES (\(\?(?:, \?)*\))")
+"""The part of an INSERT that there may be several of: values that are all parameters."""
+MAX_PARAMETERS = 30_000
+"""Parameters of a statement; SQLite's limit is 32,766."""
 
 
 class SqliteConnection(aiosqlite.Connection):
@@ -83,8 +90,13 @@ class StatementCursor:
         return self
 
     async def executemany(self, sql: str, parameters: Iterable[Sequence[Any]]) -> "StatementCursor":
-        await self._connection.call(self._run, self._connection._conn.executemany, sql, parameters)
-        return self
+        """Execute a statement for several rows: as one where it inserts them, since each row would take the lock."""
+        rows = list(parameters)
+        if (values := VALUES.search(sql)) is None or sum(map(len, rows)) > MAX_PARAMETERS:
+            await self._connection.call(self._run, self._connection._conn.executemany, sql, rows)
+            return self
+        inserts = sql[: values.start(1)] + ", ".join([values[1]] * len(rows)) + sql[values.end(1) :]
+        return await self.execute(inserts, list(chain.from_iterable(rows)))
 
     async def fetchall(self) -> list[Any]:
         rows, self._rows = self._rows, []

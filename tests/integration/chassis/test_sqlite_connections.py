@@ -17,10 +17,16 @@ from sqlalchemy.exc import IntegrityError
 ONE: Any = sa.text("SELECT 1")
 NUMBERS: Any = sa.text("VALUES (1), (2), (3)")
 COUNT: Any = sa.text("SELECT count(*) FROM numbers")
+LAST: Any = sa.text("SELECT count(*), max(number) FROM numbered")
 INSERT = sa.text("INSERT INTO numbers VALUES (1)")
 SLOW_INSERT = sa.text(
     "INSERT INTO numbers"
     " WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT i FROM n"
+)
+
+
+NUMBERED = sa.Table(
+    "numbered", sa.MetaData(), sa.Column("number", sa.Integer, primary_key=True), sa.Column("text", sa.String)
 )
 
 
@@ -46,6 +52,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
         await database.rows(ONE)
         async with database.transaction() as connection:
             await connection.execute(sa.text("CREATE TABLE numbers (number INTEGER NOT NULL)"))
+            await connection.run_sync(NUMBERED.create)
         yield database
 
 
@@ -92,6 +99,21 @@ async def test_deferred_statement_that_fails_rolls_the_transaction_back(database
     async with database.transaction() as connection:
         await connection.execute(INSERT)
     assert await database.rows(COUNT) == [(1,)]
+
+
+@pytest.mark.parametrize("count", [2, 20_000])
+async def test_rows_are_inserted_by_one_statement_within_the_limit_of_parameters(
+    database: Database, switches: list[str], count: int
+) -> None:
+    """Python's lock is released and taken again for each step of a statement."""
+    rows = [{"number": number, "text": "x"} for number in range(count)]
+    async with database.transaction() as connection:
+        await connection.execute(database.insert(NUMBERED).on_conflict_do_nothing(), [*rows, rows[0]])
+    groups = 3 if count == 2 else 1
+    values = ", ".join(["(?, ?)"] * groups)
+    insert = f"INSERT INTO numbered (number, text) VALUES {values} ON CONFLICT DO NOTHING"
+    assert switches == [f"BEGIN IMMEDIATE _run {insert}", "commit"]
+    assert [tuple(row) for row in await database.rows(LAST)] == [(count, count - 1)]
 
 
 async def test_transaction_without_statements_takes_no_switch(database: Database, switches: list[str]) -> None:
