@@ -200,7 +200,9 @@ class InFlight:
         was_full = self.shared_capacity <= 0
         if self._active.get(active.run.run_id) is active:
             del self._active[active.run.run_id]
-            self._by_tenant -= Counter((active.run.identity.tenant,))
+            self._by_tenant[tenant := active.run.identity.tenant] -= 1
+            if not self._by_tenant[tenant]:
+                del self._by_tenant[tenant]
         return was_full
 
     def cancel(self, run_id: str, reason: str) -> None:
