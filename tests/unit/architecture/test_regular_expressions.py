@@ -36,7 +36,6 @@ REPEATS = 5
 AT_RUN_TIME = {
     ("graphmesh_nodes.model_tools", "pattern"): "compiled to check its syntax, never matched",
     ("graphmesh_mesh.openapi.rules", "pattern"): "likewise",
-    ("graphmesh_chassis.settings", "pattern"): "matched with a URL of the operator, at the start of a server",
 }
 """Expressions that are parameters, with the reason that they need no measurement. Those of callers of the model are
 matched by another engine: `graphmesh_chassis.linear_patterns`."""
