@@ -7,9 +7,9 @@ import pytest
 import yaml
 from google.protobuf import descriptor_pb2
 from graphmesh_contracts import Idempotency, MethodPolicy, RateLimit
-from graphmesh_mesh.envoy.documents import LUA, TRANSCODER, seconds
+from graphmesh_mesh.envoy.documents import HEALTH_CHECK, LUA, TRANSCODER, seconds
 from graphmesh_mesh.envoy.folder import stale_files, write
-from graphmesh_mesh.envoy.rates import bucket
+from graphmesh_mesh.envoy.rates import ADDRESS, ADDRESS_KEY, TENANT_ACTIONS, bucket
 from graphmesh_mesh.envoy.render import documents, render
 from graphmesh_mesh.envoy.routes import RETRY_ON, retries
 from graphmesh_mesh.envoy.validate import EnvoyRefusal, validate
@@ -126,6 +126,18 @@ def test_plain_grpc_passes_no_filters_of_json_and_grpc_web() -> None:
     [charge] = [one for one in table["virtual_hosts"][0]["routes"] if one["match"].get("path") == CHARGE]
     assert "headers" not in charge["match"]
     assert "typed_per_filter_config" not in charge
+
+
+def test_the_edge_counts_every_call_that_it_forwards() -> None:
+    """For the rate of its tenant; a health check, which has none, for that of its address."""
+    (table,) = documents(load(ROOT / "deploy/mesh.yaml"))["rds-edge.yaml"]["resources"]
+    forwarded = [one for one in table["virtual_hosts"][0]["routes"] if "route" in one]
+    of_health = {one["match"].get("path") == HEALTH_CHECK for one in forwarded}
+    assert of_health == {True, False}
+    for one in forwarded:
+        counted = [action for limit in one["route"].get("rate_limits", ()) for action in limit["actions"]]
+        expected = [{ADDRESS_KEY: ADDRESS}] if one["match"].get("path") == HEALTH_CHECK else TENANT_ACTIONS
+        assert all(action in counted for action in expected), one["match"]
 
 
 def test_the_mesh_listener_has_a_route_for_every_method() -> None:

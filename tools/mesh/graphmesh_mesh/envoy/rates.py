@@ -42,6 +42,11 @@ MAX_BUCKETS = 10_000
 """Of tenants, and of addresses, in each Envoy; above, the one that is unused for the longest time is dropped."""
 
 
+def actions(limits: Sequence[Document]) -> list[Document]:
+    """The rate limits of a route: each of them has one action, which gives a descriptor of a bucket."""
+    return [{"actions": [one]} for one in limits]
+
+
 def rate_limits(services: Mapping[str, Service], tenant_rate: TenantRate | None = None) -> Document:
     """A token bucket for each service that declares a rate limit and for each tenant, an unlimited one for all others.
 

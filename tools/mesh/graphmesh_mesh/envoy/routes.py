@@ -25,7 +25,15 @@ from graphmesh_mesh.envoy.documents import (
     seconds,
     typed,
 )
-from graphmesh_mesh.envoy.rates import ADDRESS, ADDRESS_KEY, HEALTH_CHECKS, TENANT_ACTIONS, rate_limits, token_buckets
+from graphmesh_mesh.envoy.rates import (
+    ADDRESS,
+    ADDRESS_KEY,
+    HEALTH_CHECKS,
+    TENANT_ACTIONS,
+    actions,
+    rate_limits,
+    token_buckets,
+)
 from graphmesh_mesh.openapi.route import MAX_DOCUMENT_BYTES, openapi_route
 from graphmesh_mesh.service import Service
 from graphmesh_mesh.topology import Edge, Mesh
@@ -87,7 +95,7 @@ def edge_routes(mesh: Mesh, openapi_digest: str) -> Document:
     ]
     unidentified = missing_identity(services, caller_headers(mesh)) if mesh.edge.identity == "forwarded" else []
     not_transcoded = [transcoded(one) for one in (*unidentified, *not_grpc(services))]
-    first_routes = [preflight(first), openapi_route(openapi_digest), grpc_web()]
+    first_routes = [preflight(first, limits), openapi_route(openapi_digest), grpc_web()]
     known = [*first_routes, *not_transcoded, *calls, *infrastructure, transcoded(unknown_method())]
     filters = cors(mesh.edge) | rate_limits(services, mesh.edge.tenant_rate)
     table = routes("edge", known, filters, request_headers_to_remove=[WEB_MARK])
@@ -136,7 +144,7 @@ def method_route(
 ) -> Document:
     action = {"cluster": cluster, **deadline(policy.timeout), **retry_policy}
     of_service = {"generic_key": {"descriptor_key": "service", "descriptor_value": service}}
-    action["rate_limits"] = [{"actions": [one]} for one in (of_service, *limits)]
+    action["rate_limits"] = actions((of_service, *limits))
     path = f"/{method.containing_service.full_name}/{method.name}"
     streams = {"typed_per_filter_config": unbuffered()} if method.client_streaming else {}
     return {"match": {"path": path}, "route": action, **streams}
@@ -247,7 +255,7 @@ def retry_policy(retry_on: str, retries: int, back_off: tuple[float, float] = (0
 def health_check_route(cluster: str) -> Document:
     """Forward health checks, which need no token: for seconds only, so that none holds a place of other calls, and so
     many of an address that they take no time of the service from others."""
-    action = {"cluster": cluster, **deadline(5), "rate_limits": [{"actions": [{ADDRESS_KEY: ADDRESS}]}]}
+    action = {"cluster": cluster, **deadline(5), "rate_limits": actions([{ADDRESS_KEY: ADDRESS}])}
     return {
         "match": {"path": HEALTH_CHECK, "headers": IS_GRPC},
         "route": action,
@@ -260,7 +268,7 @@ def stream_route(service: str, cluster: str, limits: Sequence[Document]) -> Docu
     action = {"cluster": cluster, "priority": "HIGH", **deadline(3600)}
     return {
         "match": {"prefix": f"/{service}/", "headers": IS_GRPC},
-        "route": {**action, "rate_limits": [{"actions": [one]} for one in limits]},
+        "route": {**action, "rate_limits": actions(limits)},
         "typed_per_filter_config": unbuffered(),
     }
 
@@ -285,10 +293,10 @@ def unbuffered() -> Document:
     return {BUFFER: typed("envoy.extensions.filters.http.buffer.v3.BufferPerRoute", disabled=True)}
 
 
-def preflight(cluster: str) -> Document:
+def preflight(cluster: str, limits: Sequence[Document]) -> Document:
     """The CORS filter answers preflight requests, but only those with a route to a cluster."""
     match = {"prefix": "/", "headers": [{"name": ":method", "string_match": {"exact": "OPTIONS"}}]}
-    return {"match": match, "route": {"cluster": cluster}}
+    return {"match": match, "route": {"cluster": cluster, "rate_limits": actions(limits)}}
 
 
 def unknown_method() -> Document:
