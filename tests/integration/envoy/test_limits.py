@@ -326,6 +326,15 @@ async def test_calls_succeed_beside_clients_that_are_slow(envoy: EnvoyHarness) -
     assert all(counted[row.counter] for row in WAITING.values() if row.counter)
 
 
+async def test_silent_connections_count_for_their_address(envoy: EnvoyHarness) -> None:
+    """At the edge no connection waits for its first byte before it is counted."""
+    name = "connection_limit.edge.limited_connections"
+    before = (await counters(envoy))[name]
+    async with asyncio.timeout(60), AsyncExitStack() as stack:
+        while (await counters(envoy))[name] == before:
+            await stack.enter_async_context(raw(envoy.mesh.edge, of="127.0.0.2"))
+
+
 async def test_the_page_has_all_limits_and_each_is_attacked() -> None:
     """Those of the heap and of a crowd are in test_hostile_callers.py."""
     limits = {one.name for kind in (ListenerLimits, ProcessLimits) for one in fields(kind)}
