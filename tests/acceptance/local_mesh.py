@@ -2,15 +2,16 @@
 
 import asyncio
 import importlib
+import json
 import os
 import signal
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import uuid4
 
 import grpc
@@ -46,13 +47,16 @@ from graphmesh_client import Client
 from graphmesh_contracts import Method, Rpc, method_policy
 from graphmesh_contracts.workloads import ENVOY
 from graphmesh_local.child_process import State
+from graphmesh_local.development_issuer import ADMIN, developer_token, token_source
 from graphmesh_local.running_mesh import RunningMesh, running_mesh
 from graphmesh_local.server_programs import ORCHESTRATOR, local_address
 from graphmesh_local.spawning import Spawner
+from graphmesh_local.state_folder import StateFolder
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.sample import MESH_FILE
 
 from tests.contract.fields import rpcs
+from tests.integration.envoy.http_client import HttpResponse, fetch
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -78,6 +82,7 @@ def stated_headers(rpc: Method[Any, Any], tenant: str, key: str) -> Headers:
         (metadata.TENANT, tenant),
         (metadata.SUBJECT, "test"),
         (metadata.SCOPES, " ".join(sorted(method_policy(rpc.descriptor).scopes))),
+        (metadata.ROLES, ADMIN),
         (metadata.IDEMPOTENCY_KEY, key),
     )
 
@@ -90,15 +95,27 @@ class MeshClient:
     """host:port of the edge listener."""
     channel: Channel
     """To the mesh listener, which has routes to all services."""
+    state: StateFolder
+    """With the issuer of the tokens for the edge."""
     tenant: str = "default"
+    subject: str = ""
+    """Of the tokens; empty: the user of this process."""
+    roles: Sequence[str] = ()
+    """Of the tokens; empty: those of a developer."""
 
-    def for_tenant(self, tenant: str) -> "MeshClient":
+    def for_tenant(self, tenant: str, subject: str = "", *roles: str) -> Self:
         """Return a client of another tenant."""
-        return replace(self, tenant=tenant)
+        return replace(self, tenant=tenant, subject=subject, roles=roles)
 
     def client(self, retry_timeout: float = 60) -> Client:
         """Return a client of the edge."""
-        return Client(self.edge, tenant=self.tenant, retry_timeout=retry_timeout)
+        token = token_source(self.state, self.tenant, self.subject, self.roles)
+        return Client(self.edge, tenant=self.tenant, retry_timeout=retry_timeout, token=token)
+
+    @property
+    def authorization(self) -> tuple[str, str]:
+        """The header of a call at the edge."""
+        return "authorization", f"Bearer {developer_token(self.state, self.tenant, self.subject, self.roles)}"
 
     async def send_request(self, message: str, customer_id: str = MIRA) -> Run:
         """Send a support request through the edge, and wait for the end of its run."""
@@ -158,6 +175,15 @@ class LocalMesh(MeshClient):
         """Return the headers of a call on a `raw_channel`, with its token."""
         signer = CallSigner(self.running.folder.call_key)
         return tuple(signer.sign(rpc.path, stated_headers(rpc, tenant, key or uuid4().hex)))
+
+    async def fetch(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> HttpResponse:
+        """Send one request to the edge over HTTP/1.1, with a body in JSON."""
+        content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        typed = {} if body is None else {"content-type": "application/json"}
+        sent = {**dict([self.authorization]), **typed, **(headers or {})}
+        return await fetch(self.running.mesh.edge, method, path, content, sent)
 
     async def kill(self, name: str) -> None:
         """Send SIGKILL to a process, and wait until it has ended."""
@@ -219,16 +245,17 @@ async def start_mesh(
         ) as running,
         running.channel() as channel,
     ):
-        yield LocalMesh(edge=running.edge, channel=channel, running=running)
+        yield LocalMesh(edge=running.edge, channel=channel, state=running.folder, running=running)
 
 
 async def call_port(
-    running: RunningMesh, service: str, rpc: Rpc[Any, Any], request: Message, name: str, headers: Headers = ()
+    running: RunningMesh, service: str, rpc: Rpc[Any, Any], request: Message, name: str, headers: Headers | None = None
 ) -> Any:
     """Call a service at its own port, as a workload. Raises AioRpcError.
 
     Args:
         name: of the workload; empty: a client without a certificate.
+        headers: None: those of a caller with the scopes of the method.
     """
     own = running.workload(name) if name else None
     options = [("grpc.ssl_target_name_override", service), ("grpc.use_local_subchannel_pool", 1)]
@@ -240,7 +267,9 @@ async def call_port(
     )
     async with channel:
         call: Any = channel.unary_unary(rpc.path, rpc.request.SerializeToString, rpc.response.FromString)
-        return await call(request, timeout=60, metadata=headers)
+        return await call(
+            request, timeout=60, metadata=stated_headers(rpc, "default", uuid4().hex) if headers is None else headers
+        )
 
 
 def patient(service: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,7 @@
 """A refund that needs an approval, through the edge."""
 
 import asyncio
-import json
-from collections.abc import Mapping
 from contextlib import aclosing
-from typing import Any
 
 import pytest
 from graphmesh.orchestrator.v1 import Approval, Run, RunStatus
@@ -13,7 +10,6 @@ from graphmesh_local.server_programs import ORCHESTRATOR
 from graphmesh_orchestrator.errors import ApprovalAnswered
 
 from tests.acceptance.local_mesh import MIRA, LocalMesh, output, refund_request, retry_until_answered
-from tests.integration.envoy.http_client import HttpResponse, fetch
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -36,18 +32,11 @@ def approval_of(run: Run) -> str:
     return interrupt.approval_id
 
 
-async def over_json(mesh: LocalMesh, method: str, path: str, body: Mapping[str, Any] | None = None) -> HttpResponse:
-    headers = {"content-type": "application/json"} if body is not None else {}
-    return await fetch(mesh.running.mesh.edge, method, path, json.dumps(body).encode() if body else b"", headers)
-
-
 async def test_an_approval_over_json(killable_mesh: LocalMesh) -> None:
     """It is listed with its terms and approved once, and the refund is made; a second answer is refused."""
     async with killable_mesh.client(TIMEOUT) as client:
         run = await parked(killable_mesh, client, "INV-CONSENT")
-        listing = await over_json(
-            killable_mesh, "GET", f"/v1/approvals?status=APPROVAL_STATUS_PENDING&runId={run.run_id}"
-        )
+        listing = await killable_mesh.fetch("GET", f"/v1/approvals?status=APPROVAL_STATUS_PENDING&runId={run.run_id}")
         [pending] = listing.json["approvals"]
         assert (pending["tool"], pending["question"]) == (
             "billing.Refund",
@@ -56,14 +45,14 @@ async def test_an_approval_over_json(killable_mesh: LocalMesh) -> None:
         assert pending["arguments"]["amount"] == {"currency_code": "EUR", "amount_minor": "4500"}
         assert await killable_mesh.refunds("INV-CONSENT") == []
         path = f"/v1/approvals/{pending['approvalId']}"
-        approved = await over_json(killable_mesh, "POST", f"{path}:respond", {"decision": "DECISION_APPROVE"})
+        approved = await killable_mesh.fetch("POST", f"{path}:respond", {"decision": "DECISION_APPROVE"})
         assert (approved.status, approved.json["approval"]["status"]) == (200, "APPROVAL_STATUS_APPROVED")
         ended = await client.wait_run(run.run_id, timeout=TIMEOUT)
         assert output(ended)["outcome"] == "refunded"
         assert await killable_mesh.refunds("INV-CONSENT") == [HIGH_PRICE]
-        late = await over_json(killable_mesh, "POST", f"{path}:respond", {"decision": "DECISION_DENY"})
+        late = await killable_mesh.fetch("POST", f"{path}:respond", {"decision": "DECISION_DENY"})
         assert (late.status, late.json["details"][0]["reason"]) == (409, "APPROVAL_ANSWERED")
-        assert (await over_json(killable_mesh, "GET", path)).json["approval"] == approved.json["approval"]
+        assert (await killable_mesh.fetch("GET", path)).json["approval"] == approved.json["approval"]
 
 
 async def test_a_denied_approval(killable_mesh: LocalMesh) -> None:

@@ -1,4 +1,4 @@
-"""`buf curl` needs an address only at the edge: reflection, health and rich errors work."""
+"""`buf curl` needs an address and a token only at the edge: reflection, health and rich errors work."""
 
 import asyncio
 import json
@@ -43,9 +43,14 @@ async def curl(address: str, path: str = "", *options: str) -> CurlResult:
     return CurlResult(process.returncode or 0, out.decode(), err.decode())
 
 
+async def at_edge(mesh: LocalMesh, path: str, *options: str) -> CurlResult:
+    """Call the edge, which requires the token for reflection too."""
+    return await curl(mesh.edge, path, "-H", ": ".join(mesh.authorization), "--reflect-header", "*", *options)
+
+
 async def test_the_edge_lists_its_methods(mesh: LocalMesh) -> None:
     """Those of the tool services are not among them."""
-    listed = (await curl(mesh.edge, "", "--http2-prior-knowledge", "--list-methods")).out.split()
+    listed = (await at_edge(mesh, "", "--http2-prior-knowledge", "--list-methods")).out.split()
     assert {f"{RUNS}/CreateRun", f"{RUNS}/StreamRun", "grpc.health.v1.Health/Check"} <= set(listed)
     assert not [method for method in listed if "billing" in method]
 
@@ -53,15 +58,15 @@ async def test_the_edge_lists_its_methods(mesh: LocalMesh) -> None:
 async def test_a_run_without_any_proto_file(mesh: LocalMesh) -> None:
     """Begin a run and stream its events by reflection alone."""
     request = {"graph": "support", "input": {"customer_id": "cu_1017", "message": "How do I clean a nib?"}}
-    begun = await curl(mesh.edge, f"{RUNS}/CreateRun", "-d", json.dumps(request))
+    begun = await at_edge(mesh, f"{RUNS}/CreateRun", "-d", json.dumps(request))
     run_id = begun.json["run"]["runId"]
-    events = await curl(mesh.edge, f"{RUNS}/StreamRun", "-d", json.dumps({"runId": run_id}))
+    events = await at_edge(mesh, f"{RUNS}/StreamRun", "-d", json.dumps({"runId": run_id}))
     assert events.code == 0
     assert "RUN_STATUS_SUCCESS" in events.out
 
 
 async def test_an_error_names_the_field_and_the_rule(mesh: LocalMesh) -> None:
-    refused = await curl(mesh.edge, f"{RUNS}/CreateRun", "-d", '{"graph": "support", "input": {}}')
+    refused = await at_edge(mesh, f"{RUNS}/CreateRun", "-d", '{"graph": "support", "input": {}}')
     assert refused.code != 0
     assert '"invalid_argument"' in refused.err
     assert "input.message: is required" in refused.err

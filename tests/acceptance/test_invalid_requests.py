@@ -29,7 +29,10 @@ async def test_every_invalid_field_is_named(mesh: LocalMesh, rpc: Rpc[Any, Any])
     async with mesh.raw_channel() as channel:
         if rpc is ThreadService.UpdateThreadState:
             thread = CreateThreadRequest(thread_id=THREAD, graph=GRAPH).SerializeToString()
-            assert await send(channel, ThreadService.CreateThread, thread) is None
+            assert (
+                await send(channel, ThreadService.CreateThread, thread, mesh.signed_headers(ThreadService.CreateThread))
+                is None
+            )
         for case in bad_requests(rpc, GRAPH, THREAD):
             error = await send(channel, rpc, case.payload, headers)
             assert case.is_named_by(error), f"{case.name}: {error!r}"

@@ -47,8 +47,8 @@ async def test_run_that_ends_its_process_does_not_end_all(mesh: RunningMesh, way
     deaths: list[str] = []
     mesh.supervisor.subscribe(lambda child: deaths.append(child.program.name) if child.state is State.DIED else None)
     async with (
-        Client(mesh.edge, tenant="quiet", retry_timeout=TIMEOUT) as quiet,
-        Client(mesh.edge, tenant="hostile", retry_timeout=TIMEOUT) as hostile,
+        Client(mesh.edge, tenant="quiet", retry_timeout=TIMEOUT, token=mesh.token("quiet")) as quiet,
+        Client(mesh.edge, tenant="hostile", retry_timeout=TIMEOUT, token=mesh.token("hostile")) as hostile,
     ):
         neighbours = [await quiet.create_run("counting", {}) for _ in range(NEIGHBOURS)]
         attack = await hostile.create_run("poisoned", {"way": way})

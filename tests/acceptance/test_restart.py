@@ -36,8 +36,9 @@ STOP_SECONDS = 60
 @asynccontextmanager
 async def client_of(state: Path) -> AsyncIterator[MeshClient]:
     """Connect to the mesh that runs from a state folder."""
+    folder = StateFolder(state)
     async with mesh_target("", state).channel() as channel:
-        yield MeshClient(edge=StateFolder(state).read().edge, channel=channel)
+        yield MeshClient(edge=folder.read().edge, channel=channel, state=folder)
 
 
 async def test_runs_resume_after_a_restart_of_the_mesh(tmp_path: Path) -> None:

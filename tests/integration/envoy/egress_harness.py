@@ -105,7 +105,7 @@ def egress_mesh(names: Names, **workloads: Mapping[str, Any]) -> Mesh:
     }
     egress = {name: {"port": next(ports), **one} for name, one in workloads.items()}
     mesh = {
-        "edge": {"port": next(ports), "services": ["books"]},
+        "edge": {"port": next(ports), "services": ["books"], "identity": "open"},
         **listeners,
         "egress": {"resolvers": [f"127.0.0.1:{names.port}"], "workloads": egress},
         "services": services,

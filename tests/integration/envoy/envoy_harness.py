@@ -235,7 +235,8 @@ def books_mesh(
     **service: Any,
 ) -> Mesh:
     """A mesh of BookService alone on free ports, which clients may call through the edge."""
-    listeners = {"edge": {"port": 1, "services": ["books"], **(edge or {})}, "mesh": {"port": 2}, "admin": {"port": 3}}
+    own = {"port": 1, "services": ["books"], "identity": "open"}
+    listeners = {"edge": {**own, **(edge or {})}, "mesh": {"port": 2}, "admin": {"port": 3}}
     services = {"books": {"service": books_contract.SERVICE, "module": "books", "port": 4, **service}}
     rest = {"identity": identity, "roles": {"roles": roles}} if identity else {}
     return parse({**listeners, **rest, "egress": egress, "services": services}).on_loopback(reserve_port)

@@ -352,6 +352,23 @@ async def test_health_checks_of_an_address_are_bounded(edge: TokenEdge) -> None:
     assert (await edge.call(token())).code is grpc.StatusCode.OK
 
 
+async def test_an_edge_without_an_issuer_refuses_every_caller(tmp_path: Path) -> None:
+    """Over each protocol, whatever it sends; health checks pass."""
+    mesh = books_mesh(edge={"identity": "tokens"})
+    async with envoy_with_replica(mesh, tmp_path) as envoy:
+        rule = "the mesh has no issuer of tokens: identity.issuers of mesh.yaml"
+        closed = TokenEdge(envoy, tmp_path, mesh)
+        for bearer in (None, token()):
+            sent = {f"x-graphmesh-{name}": "mira" for name in NAMES}
+            called, reply = await closed.call(bearer, sent), await closed.json(bearer, headers=sent)
+            assert (called.code, called.details[: len(rule)]) == (grpc.StatusCode.UNAUTHENTICATED, rule)
+            assert (reply.status, reply.json["message"][: len(rule)]) == (401, rule)
+            assert reply.json["details"][0]["reason"] == "UNAUTHENTICATED"
+            assert (await closed.web(bearer, sent)).headers["grpc-status"] == "16"
+        assert await envoy.edge.raw(HEALTH_CHECK) == b"\x08\x01"
+        assert not envoy.replica.received
+
+
 async def test_watches_of_health_take_no_place_of_calls(edge: TokenEdge) -> None:
     """As many as the limit are open, from several connections; further ones are refused, and calls are not."""
     bearer, many = tuple(authorization(token()).items()), MAX_OPEN_STREAMS + 20

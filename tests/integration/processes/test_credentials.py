@@ -1,4 +1,4 @@
-"""`graphmesh up --tokens`: clients in its folder find a token by themselves."""
+"""`graphmesh up`: clients in its folder find a token by themselves."""
 
 import asyncio
 import stat
@@ -28,7 +28,7 @@ async def test_clients_in_the_folder_of_a_mesh_find_their_token(
     (tmp_path / "agent.py").write_text(GRAPH)
     project.write_text('{"graphs": {"agent": "./agent.py:graph"}}')
     folder = StateFolder(state)
-    async with graphmesh_up(mesh, state, "--graphs", str(project), "--tokens") as process:
+    async with graphmesh_up(mesh, state, "--graphs", str(project)) as process:
         edge = folder.read().edge
         assert stat.S_IMODE(folder.credentials.stat().st_mode) == 0o600
         async with Client(edge) as client:

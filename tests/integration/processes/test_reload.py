@@ -11,6 +11,7 @@ from google.rpc.error_details_pb2 import DebugInfo
 from graphmesh.orchestrator.v1 import Run, RunStatus
 from graphmesh_client import Client
 from graphmesh_contracts import struct_value
+from graphmesh_local.development_issuer import token_source
 from graphmesh_local.state_folder import StateFolder
 
 from tests.integration.processes.mesh_process import graphmesh_up
@@ -82,14 +83,18 @@ async def test_edit_while_the_mesh_starts_is_loaded(tmp_path: Path) -> None:
         await printed(process, "agent.py changed: the graphs are reloaded")
 
 
+def client_of(state: StateFolder, retry_timeout: float) -> Client:
+    return Client(state.read().edge, retry_timeout=retry_timeout, token=token_source(state))
+
+
 @asynccontextmanager
-async def calling(edge: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+async def calling(state: StateFolder) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Call the orchestrator without retries until the body ends; the function waits for a further response."""
     responses = 0
 
     async def call() -> None:
         nonlocal responses
-        async with Client(edge, retry_timeout=0) as client:
+        async with client_of(state, 0) as client:
             while True:
                 assert await client.list_graphs()
                 responses += 1
@@ -119,10 +124,9 @@ async def test_graphs_are_reloaded_while_a_run_is_active(tmp_path: Path) -> None
     mesh.write_text(MESH)
     agent.write_text(GRAPH)
     project.write_text(json.dumps({"graphs": {"agent": "./agent.py:graph"}}))
-    gate, state = tmp_path / "gate", tmp_path / "state"
-    async with graphmesh_up(mesh, state, "--graphs", str(project), "--reload") as process:
-        edge = StateFolder(state).read().edge
-        async with Client(edge, retry_timeout=60) as client, calling(edge) as answered:
+    gate, state = tmp_path / "gate", StateFolder(tmp_path / "state")
+    async with graphmesh_up(mesh, state.path, "--graphs", str(project), "--reload") as process:
+        async with client_of(state, 60) as client, calling(state) as answered:
             begun = await client.create_run("agent", {"gate": str(gate)})
             edit(agent, GRAPH + "def broken(:\n")
             line = await printed(process, "not reloaded")

@@ -128,9 +128,11 @@ IDENTIFIED = {"GRAPHMESH_BILLING_IDENTITY": "required"}
 
 
 async def test_production_does_not_start_without_identified_callers(mesh_file: Path, state: Path) -> None:
+    """Not even where the setting of a service at the edge says so."""
     mesh_file.write_text(f"{MESH}environments: {{production: {{}}}}\n")
-    with pytest.raises(ProcessDied, match=r"GRAPHMESH_[A-Z]+_IDENTITY=required"):
-        async with running_mesh(mesh_file, state, environment="production", free_ports=True):
+    production: dict[str, Any] = {"environment": "production", "free_ports": True}
+    with pytest.raises(ProcessDied, match=r"GRAPHMESH_BILLING_IDENTITY=required"):
+        async with running_mesh(mesh_file, state, settings={"GRAPHMESH_BILLING_IDENTITY": "open"}, **production):
             pass
 
 
@@ -138,6 +140,14 @@ async def test_a_mesh_behind_a_proxy_does_not_start_without_identified_callers(m
     """In every environment. The message has the settings to change: those of the services that the proxy reaches."""
     mesh_file.write_text(f"{MESH}environments: {{test: {{edge: {{identity: forwarded}}}}}}\n")
     with pytest.raises(MeshError, match=r": set GRAPHMESH_BILLING_IDENTITY=required$"):
+        async with running_mesh(mesh_file, state, environment="test", free_ports=True):
+            pass
+
+
+async def test_a_mesh_without_identity_does_not_start(mesh_file: Path, state: Path) -> None:
+    """Test kits have it, which start an Envoy and servers themselves."""
+    mesh_file.write_text(f"{MESH}environments: {{test: {{edge: {{identity: open}}}}}}\n")
+    with pytest.raises(MeshError, match=r"^edge\.identity: open is for test kits"):
         async with running_mesh(mesh_file, state, environment="test", free_ports=True):
             pass
 

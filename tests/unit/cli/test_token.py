@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from functools import partial
 from pathlib import Path
 
 import jwt
@@ -10,11 +9,11 @@ import pytest
 from graphmesh_chassis.errors import NotFound, Unreachable
 from graphmesh_cli.app import app
 from graphmesh_cli.commands.connection import MeshTarget, development_token
-from graphmesh_cli.commands.up import _at_edge
 from graphmesh_client.token import Token
 from graphmesh_local.development_issuer import open_issuer, with_development_issuer
-from graphmesh_local.state_folder import StateFolder
-from graphmesh_mesh.sample import default_mesh_file
+from graphmesh_local.running_mesh import are_roles_of_graphs
+from graphmesh_local.state_folder import MeshState, StateFolder
+from graphmesh_mesh.sample import MESH_FILE, default_mesh_file
 from graphmesh_mesh.topology import load
 from typer.testing import CliRunner
 
@@ -41,7 +40,7 @@ def test_prints_a_token_of_what_it_is_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "rule"),
     [
-        ((), 1, "graphmesh up --tokens makes one"),
+        ((), 1, "graphmesh up makes one"),
         (("--tenant", "ACME"), 2, "--tenant"),
         (("--ttl", "0s"), 2, "--ttl"),
         (("--ttl", "-1s"), 2, "--ttl"),
@@ -100,14 +99,29 @@ def test_commands_make_tokens_of_their_tenant(tmp_path: Path) -> None:
     assert claims(sent.removeprefix("Bearer "))["tenant"] == "acme"
 
 
-def test_graphs_of_others_have_no_roles_of_the_sample(tmp_path: Path) -> None:
+def test_commands_send_no_token_to_another_mesh(tmp_path: Path) -> None:
+    """With --address they find their token for the edge that runs from the state folder only."""
+    folder = StateFolder(tmp_path)
+    with folder.locked():
+        open_issuer(folder)
+        listeners = {"edge": "127.0.0.1:18080", "mesh": "", "admin": ""}
+        rest = {"certificates": tmp_path, "services": {}, "processes": {}}
+        folder.write(MeshState.model_validate({"pid": 1, "environment": "", **listeners, **rest}))
+        for address in ("http://127.0.0.1:18080", "localhost:18080"):
+            assert development_token(tmp_path, "acme", address)
+        assert development_token(tmp_path, "acme", "http://127.0.0.1:18081") == ""
+    assert development_token(tmp_path, "acme", "http://127.0.0.1:18080") == ""
+
+
+def test_graphs_of_others_have_no_roles_of_the_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file names graphs that they do not have: the developer is the admin of all."""
-    mesh = load(default_mesh_file())
-    at_edge = partial(_at_edge, StateFolder(tmp_path), mesh, reload=False, tokens=True)
-    for has_roles, roles in ((False, {"admin"}), (True, mesh.roles and mesh.roles.roles.keys())):
-        found = at_edge(has_roles=has_roles).roles
-        assert found
-        assert found.roles.keys() == roles
+    monkeypatch.chdir(tmp_path)
+    assert not are_roles_of_graphs(None, None)
+    MESH_FILE.parent.mkdir()
+    MESH_FILE.touch()
+    assert are_roles_of_graphs(None, None)
+    assert not are_roles_of_graphs(None, "other/langgraph.json")
+    assert are_roles_of_graphs(MESH_FILE, "other/langgraph.json")
 
 
 def test_a_command_that_gets_no_connection_names_what_it_lacks() -> None:

@@ -34,9 +34,7 @@ def mesh_of(folder: Path, identity: Any = None, key: Any = None, mode: str = "to
     (folder / "roles.yaml").write_text(yaml.safe_dump(ROLES))
     content = {"edge": edge, "mesh": {"port": 2}, "admin": {"port": 3}, "services": {"billing": service}}
     content["roles"] = "roles.yaml"
-    (folder / "mesh.yaml").write_text(
-        yaml.safe_dump({**content, **({"identity": section} if section != "none" else {})})
-    )
+    (folder / "mesh.yaml").write_text(yaml.safe_dump({**content, "identity": section}))
     return load(folder / "mesh.yaml")
 
 
@@ -54,8 +52,8 @@ def test_keys_have_one_algorithm_each(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "rule"),
     [
-        ({"mode": "removed"}, "identity: edge.identity must be tokens"),
-        ({"identity": "none"}, "identity: is required where edge.identity is tokens"),
+        ({"mode": "open"}, "identity: edge.identity must be tokens"),
+        ({"identity": {**IDENTITY, "advice": "a discount of 5%"}}, "identity.advice: String should match pattern"),
         ({"key": {**EC, "d": "eA"}}, "is a private key"),
         ({"key": {"kty": "oct", "k": "c2VjcmV0"}}, "must be of RSA, EC with P-256, or OKP with Ed25519"),
         ({"key": {**EC, "crv": "P-384"}}, "must be of RSA, EC with P-256, or OKP with Ed25519"),

@@ -75,7 +75,7 @@ def test_an_orchestrator_may_call_the_tools_of_the_roles(tmp_path: Path) -> None
 
 def test_an_orchestrator_may_call_all_tools_for_the_local_developer(tmp_path: Path) -> None:
     roles = {"agent": {"tools": ["billing.Refund"]}}
-    for mesh in (mesh_of(tmp_path), mesh_of(tmp_path, roles=roles, identity="removed")):
+    for mesh in (mesh_of(tmp_path), mesh_of(tmp_path, roles=roles, identity="open")):
         assert permitted(mesh)["spiffe://shop.example/orchestrator"] == ["*"]
 
 

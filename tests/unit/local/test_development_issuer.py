@@ -7,10 +7,21 @@ from pathlib import Path
 import jwt
 import pytest
 from graphmesh_local import development_issuer
-from graphmesh_local.development_issuer import AUDIENCE, NoIssuer, issue_token, open_issuer, with_development_issuer
+from graphmesh_local.development_issuer import (
+    AUDIENCE,
+    ISSUER,
+    NoIssuer,
+    developer_token,
+    issue_token,
+    open_issuer,
+    user_name,
+    with_development_issuer,
+)
 from graphmesh_local.state_folder import Credentials, StateFolder
+from graphmesh_mesh.errors import MeshError
+from graphmesh_mesh.identity import Identity
 from graphmesh_mesh.sample import MESH_FILE
-from graphmesh_mesh.topology import load
+from graphmesh_mesh.topology import Mesh, load
 
 
 @pytest.fixture
@@ -24,7 +35,7 @@ def test_only_its_user_reads_the_key_and_it_stays_the_same(folder: StateFolder) 
     before = folder.issuer_key.read_bytes()
     open_issuer(folder)
     assert folder.issuer_key.read_bytes() == before
-    assert folder.issuer_key.stat().st_mode & 0o777 == 0o600
+    assert {path.stat().st_mode & 0o777 for path in (folder.issuer_key, folder.issuer_jwks)} == {0o600}
     assert "d" not in json.loads(folder.issuer_jwks.read_text())["keys"][0]
 
 
@@ -45,9 +56,40 @@ def test_a_mesh_with_it_accepts_its_tokens(folder: StateFolder) -> None:
     assert dict(alone.roles.roles) == {"admin": given.roles.roles["admin"]}
 
 
+def test_a_mesh_keeps_its_own_issuers_and_advice(folder: StateFolder) -> None:
+    """The development issuer is added to them; the name of that one is reserved."""
+    own = {"issuer": "https://id.example.com", "audiences": ["graphmesh"], "jwks_file": open_issuer(folder)}
+
+    def with_issuer(**changes: str) -> Mesh:
+        given = load(MESH_FILE)
+        section = Identity.model_validate({"issuers": [{**own, **changes}], "advice": "ask the platform"})
+        return with_development_issuer(given.model_copy(update={"identity": section}), folder)
+
+    found = with_issuer().identity
+    assert found
+    assert [one.issuer for one in found.issuers] == [ISSUER, "https://id.example.com"]
+    assert found.advice == "ask the platform"
+    with pytest.raises(MeshError, match=r"^identity\.issuers: graphmesh-development is the name"):
+        with_issuer(issuer=ISSUER)
+
+
 def test_a_folder_without_an_issuer_makes_no_token(folder: StateFolder) -> None:
-    with pytest.raises(NoIssuer, match="graphmesh up --tokens makes one"):
+    with pytest.raises(NoIssuer, match="graphmesh up makes one"):
         issue_token(folder, "acme", "mira", [], 60)
+
+
+@pytest.mark.parametrize(
+    ("roles", "expected"),
+    [(None, ["admin"]), (["agent", "admin"], ["admin"]), (["lead", "agent"], ["agent", "lead"])],
+)
+def test_a_developer_has_the_role_admin_or_all_of_the_file(
+    folder: StateFolder, roles: list[str] | None, expected: list[str]
+) -> None:
+    open_issuer(folder)
+    if roles:
+        folder.roles.write_text(json.dumps({role: {} for role in roles}))
+    claims = jwt.decode(developer_token(folder, "acme"), options={"verify_signature": False})
+    assert (claims["roles"], claims["tenant"], claims["sub"]) == (expected, "acme", user_name())
 
 
 async def test_stored_credentials_are_renewed_after_a_failure_too(

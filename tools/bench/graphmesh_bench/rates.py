@@ -13,14 +13,16 @@ from pathlib import Path
 
 import yaml
 from graphmesh.orchestrator.v1 import ListRunsRequest, RunService
-from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.channel import Channel, Headers
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError, RateLimited
 from graphmesh_local.child_process import reserve_port
 from graphmesh_local.cluster_health import wait_for_own_services
 from graphmesh_local.databases import shared_servers
+from graphmesh_local.development_issuer import TOKEN_SECONDS, developer_token, with_development_issuer
 from graphmesh_local.running_mesh import running_mesh
 from graphmesh_local.server_programs import local_address
+from graphmesh_local.state_folder import StateFolder
 from graphmesh_mesh.topology import Mesh
 from redis.asyncio import Redis
 from rich.console import Console
@@ -64,11 +66,11 @@ async def _measure(plan: Plan) -> None:
                 "GRAPHMESH_ORCHESTRATOR_REDIS_URL": shared.redis.url,
             }
             async with running_mesh(mesh_file, state, free_ports=True, settings=settings) as running:
-                second = _on_other_ports(running.mesh)
+                second = with_development_issuer(_on_other_ports(running.mesh), running.folder)
                 await running.supervisor.start([envoy_program(second, folder / "envoy-2")])
                 await wait_for_own_services(second, local_address(second.admin))
                 edges = [local_address(mesh.edge) for mesh in (running.mesh, second)]
-                admitted, outcomes = await _load(edges, shared.redis.url, plan)
+                admitted, outcomes = await _load(edges, running.folder, shared.redis.url, plan)
     _report(admitted, outcomes, plan)
 
 
@@ -90,22 +92,26 @@ def _on_other_ports(mesh: Mesh) -> Mesh:
     )
 
 
-async def _load(edges: Sequence[str], redis_url: str, plan: Plan) -> tuple[list[float], Counter[str]]:
+async def _load(
+    edges: Sequence[str], folder: StateFolder, redis_url: str, plan: Plan
+) -> tuple[list[float], Counter[str]]:
     """Call for the time of the plan. Return the times of admitted calls, by the clock of Redis, and all outcomes."""
-    outcomes, admitted, ends = Counter[str](), list[float](), time.monotonic() + (plan.periods + 0.5) * plan.period
+    seconds = (plan.periods + 0.5) * plan.period
+    outcomes, admitted, ends = Counter[str](), list[float](), time.monotonic() + seconds
+    token = developer_token(folder, TENANT, seconds=seconds + TOKEN_SECONDS)
+    headers = [("authorization", f"Bearer {token}")]
     async with AsyncExitStack() as stack:
         addresses = (edges[number % len(edges)] for number in range(CHANNELS))
         channels = [await stack.enter_async_context(Channel(address)) for address in addresses]
         watching = asyncio.create_task(_watch(redis_url, admitted, plan))
-        callers = (_call_until(ends, channels[number % CHANNELS], outcomes) for number in range(plan.callers))
+        callers = (_call_until(ends, channels[number % CHANNELS], headers, outcomes) for number in range(plan.callers))
         await asyncio.gather(*callers)
         await asyncio.sleep(plan.period / 2)
         watching.cancel()
     return admitted, outcomes
 
 
-async def _call_until(ends: float, channel: Channel, outcomes: Counter[str]) -> None:
-    headers = [("x-graphmesh-tenant", TENANT)]
+async def _call_until(ends: float, channel: Channel, headers: Headers, outcomes: Counter[str]) -> None:
     while (now := time.monotonic()) < ends:
         try:
             await channel.unary(RunService.ListRuns, ListRunsRequest(), deadline=Deadline.after(30), headers=headers)

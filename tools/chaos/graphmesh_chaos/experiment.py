@@ -104,8 +104,8 @@ async def run_experiment(
             environment = Environment(mesh, databases, options.shared, options.clocks, options.disk, options.replicated)
             injector = Injector(mesh, links, databases, options.shared, on_fault, environment)
             async with (
-                Approvers(mesh.edge).running() as approvers,
-                clients_of(mesh.edge, records, schedule.patience) as clients,
+                Approvers(mesh).running() as approvers,
+                clients_of(mesh, records, schedule.patience) as clients,
             ):
                 requests = await _run_schedule(schedule, mesh, injector, clients)
                 await _wait_for_ends(databases)
@@ -171,7 +171,7 @@ async def _run_schedule(
     requests: list[RunRequest] = []
 
     async def submit() -> None:
-        requests.extend(await submit_runs(mesh.edge, schedule.submissions))
+        requests.extend(await submit_runs(mesh, schedule.submissions))
 
     await gather_or_cancel([injector.run(schedule.faults), submit(), clients.run(schedule.sessions)])
     return requests

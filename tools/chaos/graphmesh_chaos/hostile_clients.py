@@ -7,7 +7,6 @@ from pathlib import Path
 
 import yaml
 from graphmesh_local.child_process import reserve_port
-from graphmesh_local.development_issuer import with_development_issuer
 from graphmesh_local.fork_client import fork_spawner
 from graphmesh_local.running_mesh import GRAPHS_SETTING, running_mesh
 from graphmesh_local.server_programs import ORCHESTRATOR
@@ -29,27 +28,20 @@ WEBHOOK_SECRET = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
 
 @asynccontextmanager
 async def attacked_mesh(state: Path, spawn: Spawner) -> AsyncIterator[AttackedMesh]:
-    """A mesh with the limits of deploy/mesh.yaml, of Envoy and one orchestrator, and with tokens at the edge."""
+    """A mesh with the limits of deploy/mesh.yaml, of Envoy and one orchestrator."""
     state.mkdir(mode=0o700, parents=True)
     topology = yaml.safe_load(default_mesh_file().read_text())
     del topology["roles"]  # they name tools of all services
     topology |= {"services": {ORCHESTRATOR: topology["services"][ORCHESTRATOR]}, "environments": {}}
     mesh_file = state / "mesh.yaml"
     mesh_file.write_text(yaml.safe_dump(topology))
-    receiver, folder = Listener(address="127.0.0.1", port=reserve_port()), StateFolder(state)
+    receiver = Listener(address="127.0.0.1", port=reserve_port())
     settings = {
         GRAPHS_SETTING: str(write_registry(state, {ECHO: (ECHO_FILE, "graph"), LOOP: (LOOP_FILE, "graph")})),
         "GRAPHMESH_ORCHESTRATOR_WEBHOOK_HOSTS": json.dumps([receiver.target]),
         "GRAPHMESH_ORCHESTRATOR_WEBHOOK_SECRET": WEBHOOK_SECRET,
     }
-    async with running_mesh(
-        mesh_file,
-        state,
-        free_ports=True,
-        settings=settings,
-        reroute=lambda mesh: with_development_issuer(mesh, folder),
-        spawn=spawn,
-    ) as running:
+    async with running_mesh(mesh_file, state, free_ports=True, settings=settings, spawn=spawn) as running:
         yield AttackedMesh(running, receiver)
 
 

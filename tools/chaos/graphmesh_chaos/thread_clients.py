@@ -14,6 +14,7 @@ from graphmesh_chassis.errors import CallerError, GraphmeshError
 from graphmesh_client import Client
 from graphmesh_contracts import struct_value
 from graphmesh_local.child_process import gather_or_cancel
+from graphmesh_local.running_mesh import RunningMesh
 from graphmesh_orchestrator.run_status import RunStatus
 
 from graphmesh_chaos.history import Observed, ReceivedEvent, Resumption, RunRequest, status_of
@@ -73,13 +74,13 @@ class Records:
 
 
 @asynccontextmanager
-async def clients_of(edge: str, records: Records, patience: float) -> AsyncIterator["SessionClients"]:
+async def clients_of(mesh: RunningMesh, records: Records, patience: float) -> AsyncIterator["SessionClients"]:
     """Clients that repeat no call by themselves, so that each attempt is recorded.
 
     Args:
         patience: the seconds for which they repeat a call that got no response.
     """
-    async with Client(edge, tenant=TENANT, retry_timeout=0) as client:
+    async with Client(mesh.edge, tenant=TENANT, retry_timeout=0, token=mesh.token(TENANT)) as client:
         yield SessionClients(client, records, patience)
 
 

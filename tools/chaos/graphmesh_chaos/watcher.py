@@ -31,7 +31,7 @@ ROUNDS_PER_SECOND = 5.0
 
 @dataclass(frozen=True)
 class AttackedMesh:
-    """A mesh whose edge requires tokens."""
+    """A running mesh."""
 
     running: RunningMesh
     receiver: Listener

@@ -15,6 +15,7 @@ from graphmesh_chassis.errors import DependencyError, GraphmeshError
 from graphmesh_client import Client
 from graphmesh_client.run_status import RunPhase, phase_of
 from graphmesh_contracts import method_policy
+from graphmesh_local.running_mesh import RunningMesh
 from graphmesh_nodes.approval_terms import ApprovalStatus
 
 from graphmesh_chaos.history import Answer, RunRequest
@@ -55,7 +56,12 @@ async def create_invoices(mesh: Channel, requests: Sequence[RunRequest]) -> None
         await mesh.unary(BillingService.CreateInvoice, invoice, deadline=Deadline.after(60), headers=headers)
 
 
-async def submit_runs(edge: str, submissions: Sequence[Submission]) -> list[RunRequest]:
+def client_of(mesh: RunningMesh) -> Client:
+    """A client that repeats calls which got no response."""
+    return Client(mesh.edge, tenant=TENANT, retry_timeout=PATIENCE_SECONDS, token=mesh.token(TENANT))
+
+
+async def submit_runs(mesh: RunningMesh, submissions: Sequence[Submission]) -> list[RunRequest]:
     """Submit every run at its time, and wait until it ends; returns the requests with their responses."""
     in_flight, began = asyncio.Semaphore(MAX_IN_FLIGHT), asyncio.get_running_loop().time()
 
@@ -64,7 +70,7 @@ async def submit_runs(edge: str, submissions: Sequence[Submission]) -> list[RunR
         async with in_flight:
             return await submit_and_wait(client, request_of(submission), submission.copies)
 
-    async with Client(edge, tenant=TENANT, retry_timeout=PATIENCE_SECONDS) as client:
+    async with client_of(mesh) as client:
         return list(await asyncio.gather(*(submit(client, submission) for submission in submissions)))
 
 
@@ -97,8 +103,8 @@ async def wait_until_ended(client: Client, run_id: str) -> Run:
 class Approvers:
     """Approvers that answer all approvals, some of them twice or with contradicting answers at the same time."""
 
-    def __init__(self, edge: str) -> None:
-        self._edge = edge
+    def __init__(self, mesh: RunningMesh) -> None:
+        self._mesh = mesh
         self.acknowledged: list[Answer] = []
 
     @asynccontextmanager
@@ -112,7 +118,7 @@ class Approvers:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _run(self) -> None:
-        async with Client(self._edge, tenant=TENANT, retry_timeout=PATIENCE_SECONDS) as client:
+        async with client_of(self._mesh) as client:
             while True:
                 with suppress(DependencyError):
                     pending = await client.approvals.find(limit=500)

@@ -102,7 +102,7 @@ class Client:
             tenant: that of the calls, where the edge takes it from the client. A token names its own.
             token: for an edge that requires one, or an asynchronous function that returns one, which is called again
                 30 seconds before it expires. By default it is that of the environment variable GRAPHMESH_TOKEN, or, for
-                the tenant `default`, that of a mesh that `graphmesh up --tokens` runs in the present folder.
+                the tenant `default`, that of a mesh that `graphmesh up` runs in the present folder.
             address: `http://host:port` or `host:port`, without TLS, or `https://host`. TLS trusts the certificates in
                 the file of the environment variable GRPC_DEFAULT_SSL_ROOTS_FILE_PATH, by default those of gRPC.
 

@@ -12,7 +12,7 @@ TokenSource = str | Callable[[], Awaitable[str]]
 TOKEN_VARIABLE = "GRAPHMESH_TOKEN"
 """The environment variable of the token of clients that are given none."""
 CREDENTIALS = Path(".graphmesh/credentials.json")
-"""The file of `graphmesh up --tokens` for clients in the same folder: `edge`, `tenant` and `token`, which it renews."""
+"""The file of `graphmesh up` for clients in the same folder: `edge`, `tenant` and `token`, which it renews."""
 REFRESH_SECONDS = 30.0
 """Seconds before the end of a token at which another one is requested."""
 ABSENT_SECONDS = 1.0

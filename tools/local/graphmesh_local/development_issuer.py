@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from fcntl import LOCK_EX, flock
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import yaml
+from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.identity import Identity, Issuer
 from graphmesh_mesh.revoked import Revoked
 from graphmesh_mesh.roles import ALL, Role, Roles
@@ -24,10 +25,16 @@ from graphmesh_local.state_folder import Credentials, StateFolder
 
 ISSUER = AUDIENCE = "graphmesh-development"
 ALGORITHM = "ES256"
-ADMIN = Role(scopes=(ALL,), graphs=(ALL,), tools=(ALL,), approvals=(ALL,))
-"""The only role, `admin`, where mesh.yaml names no file of roles."""
+ADMIN = "admin"
+"""The role of a developer, where the mesh has it."""
+MAY_DO_EVERYTHING = Role(scopes=(ALL,), graphs=(ALL,), tools=(ALL,), approvals=(ALL,))
+"""The role `admin` of a mesh without a file of roles, which is then the only one."""
+ADVICE = "graphmesh token prints one, for the header authorization: Bearer TOKEN"
+"""The end of the message to a caller without a valid token."""
 TENANT = "default"
 """The tenant of the stored credentials, and of clients that name none."""
+TOKEN_SECONDS = 600.0
+"""The life of tokens that clients make for themselves."""
 CREDENTIALS_SECONDS = 3600.0
 """The life of the token in them."""
 RENEW_SECONDS = 60.0
@@ -45,15 +52,20 @@ class NoIssuer(LocalError):
 
 
 def with_development_issuer(mesh: Mesh, folder: StateFolder) -> Mesh:
-    """Return the mesh with tokens at the edge, of the development issuer and of those that it has."""
+    """Return the mesh with tokens at the edge, of the development issuer and of those that it has.
+
+    Raises:
+        MeshError: it has an issuer of the same name, or the file of revoked tokens is broken.
+    """
     own = Issuer(issuer=ISSUER, audiences=(AUDIENCE,), jwks_file=open_issuer(folder))
-    given = mesh.identity
-    revoked = _revoked(folder).joined(given.revoked if given else Revoked())
-    section = Identity(issuers=(own, *(given.issuers if given else ())), revoked=revoked)
-    roles = mesh.roles or Roles(roles={"admin": ADMIN})
+    given, others = mesh.identity or Identity(issuers=(own,)), mesh.identity.issuers if mesh.identity else ()
+    if ISSUER in [other.issuer for other in others]:
+        raise MeshError(f"identity.issuers: {ISSUER} is the name of the issuer of graphmesh up")
+    revoked, advice = _revoked(folder).joined(given.revoked), given.advice or ADVICE
+    section = given.model_copy(update={"issuers": (own, *others), "revoked": revoked, "advice": advice})
+    roles = mesh.roles or Roles(roles={ADMIN: MAY_DO_EVERYTHING})
     edge = mesh.edge.model_copy(update={"identity": "tokens"})
-    changed = {"edge": edge.model_dump(), "identity": section, "roles": roles}
-    return Mesh.model_validate({**mesh.model_dump(), **changed})
+    return mesh.model_copy(update={"edge": edge, "identity": section, "roles": roles})
 
 
 def open_issuer(folder: StateFolder) -> Path:
@@ -68,25 +80,30 @@ def open_issuer(folder: StateFolder) -> Path:
         pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, no_password)
         public = dict[str, Any](get_algorithm_by_name(ALGORITHM).to_jwk(key.public_key(), as_dict=True))
         kept = {name: public[name] for name in ("kty", "crv", "x", "y")}
-        folder.issuer_jwks.write_text(json.dumps({"keys": [{**kept, "kid": public["x"][:8]}]}))
-        descriptor = os.open(folder.issuer_key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as target:
-            target.write(pem)
+        _write(folder.issuer_jwks, json.dumps({"keys": [{**kept, "kid": public["x"][:8]}]}).encode())
+        _write(folder.issuer_key, pem)
     return folder.issuer_jwks
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that only its user may read."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
+        target.write(content)
 
 
 def issue_token(folder: StateFolder, tenant: str, subject: str, roles: Sequence[str], seconds: float) -> str:
     """Return a token of the development issuer, valid from now on for so many seconds.
 
     Raises:
-        NoIssuer: no mesh with tokens has run from the folder, or another user's has.
+        NoIssuer: no mesh has run from the folder, or another user's has.
     """
     from jwt import encode
 
     try:
         key, jwks = folder.issuer_key.read_text(), json.loads(folder.issuer_jwks.read_bytes())
     except OSError:
-        raise NoIssuer(f"{folder.path} has no issuer of tokens; graphmesh up --tokens makes one") from None
+        raise NoIssuer(f"{folder.path} has no issuer of tokens; graphmesh up makes one") from None
     now = int(time.time())
     claims = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + int(seconds), "sub": subject, "tenant": tenant}
     headers = {"kid": jwks["keys"][0]["kid"]}
@@ -130,7 +147,7 @@ def revoke_token(folder: StateFolder, token_id: str) -> None:
             revoked = _revoked(folder).with_token(token_id)
             folder.write_revoked(yaml.safe_dump(revoked.model_dump(mode="json", exclude_defaults=True)))
     except OSError:
-        raise NoIssuer(f"{folder.path} has no issuer of tokens; graphmesh up --tokens makes one") from None
+        raise NoIssuer(f"{folder.path} has no issuer of tokens; graphmesh up makes one") from None
 
 
 def _revoked(folder: StateFolder) -> Revoked:
@@ -138,12 +155,43 @@ def _revoked(folder: StateFolder) -> Revoked:
     return Revoked.read(folder.revoked) if folder.revoked.exists() else Revoked()
 
 
+def developer_roles(folder: StateFolder) -> list[str]:
+    """Return the roles of a developer: admin, or where the file of roles has no such role, all that it has."""
+    try:
+        roles = json.loads(folder.roles.read_bytes())
+    except FileNotFoundError:
+        return [ADMIN]
+    return [ADMIN] if ADMIN in roles else sorted(roles)
+
+
+def token_source(
+    folder: StateFolder, tenant: str = TENANT, subject: str = "", roles: Sequence[str] = ()
+) -> Callable[[], Awaitable[str]]:
+    """Return what makes tokens for a client; by default those of a developer, the user of this process."""
+
+    async def issue() -> str:
+        return developer_token(folder, tenant, subject, roles)
+
+    return issue
+
+
+def developer_token(
+    folder: StateFolder,
+    tenant: str = TENANT,
+    subject: str = "",
+    roles: Sequence[str] = (),
+    seconds: float = TOKEN_SECONDS,
+) -> str:
+    """Return a token as a `token_source` makes it. Raises as `issue_token`."""
+    return issue_token(folder, tenant, subject or user_name(), roles or developer_roles(folder), seconds)
+
+
 @asynccontextmanager
 async def credentials(folder: StateFolder, edge: str) -> AsyncIterator[None]:
-    """Keep a token of the role admin in the state folder, for clients of the edge, while the body runs."""
+    """Keep a token of a developer in the state folder, for clients of the edge, while the body runs."""
 
     def store() -> None:
-        token = issue_token(folder, TENANT, user_name(), ["admin"], CREDENTIALS_SECONDS)
+        token = issue_token(folder, TENANT, user_name(), developer_roles(folder), CREDENTIALS_SECONDS)
         folder.write_credentials(Credentials(edge=edge, tenant=TENANT, token=token))
 
     async def renew() -> None:

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from graphmesh_contracts.workloads import COMMANDS
 from graphmesh_mesh.contracts import contract_files
 from graphmesh_mesh.envoy.folder import write
 from graphmesh_mesh.errors import MeshError
-from graphmesh_mesh.sample import default_mesh_file
+from graphmesh_mesh.sample import MESH_FILE, default_mesh_file
 from graphmesh_mesh.service import Listener
 from graphmesh_mesh.topology import Mesh
 
@@ -22,12 +22,15 @@ from graphmesh_local.call_keys import open_call_keys
 from graphmesh_local.certificates import certified, mutual_tls, secured
 from graphmesh_local.child_process import Child
 from graphmesh_local.cluster_health import Notify, wait_for_own_services, watching_external_services
+from graphmesh_local.development_issuer import TENANT, credentials, token_source, with_development_issuer
 from graphmesh_local.server_programs import ORCHESTRATOR, check_programs, local_address, mesh_programs, own_services
 from graphmesh_local.spawning import Spawner, spawn_process
 from graphmesh_local.state_folder import DEFAULT_STATE, MeshState, ProcessState, StateFolder
 from graphmesh_local.supervisor import OnDeath, Supervisor
 from graphmesh_local.topology_watcher import MeshSource, applying_edits, own_listeners
 
+PROJECT = Path("langgraph.json")
+"""The project of the graphs, unless the setting names another one."""
 GRAPHS_SETTING = "GRAPHMESH_ORCHESTRATOR_GRAPHS"
 """The environment variable of an orchestrator with the path of its langgraph.json."""
 
@@ -69,6 +72,10 @@ class RunningMesh:
         tls = mutual_tls(self.mesh)
         return Workload(tls.certificate(name), tls.authorities)
 
+    def token(self, tenant: str = TENANT, subject: str = "", roles: Sequence[str] = ()) -> Callable[[], Awaitable[str]]:
+        """Return what makes tokens for a client of the edge; by default those of a developer."""
+        return token_source(self.folder, tenant, subject, roles)
+
     def child(self, name: str) -> Child:
         """Return a process by name: `envoy`, `billing`, or with several replicas `billing-1`."""
         return next(child for child in self.supervisor.children if child.program.name == name)
@@ -98,8 +105,8 @@ async def running_mesh(
             it. By default it is that of this process.
         settings: environment variables of the servers, added to those of this process.
         process_settings: further ones of single servers, by the names of their processes: `billing`, `orchestrator-2`.
-        reroute: returns the mesh as Envoy is to have it: with proxies between it and the servers, or with tokens at
-            the edge. Tokens of calls and mutual TLS are added to it.
+        reroute: returns the mesh as Envoy is to have it: with proxies between it and the servers. Tokens of calls and
+            mutual TLS are added to it, and tokens at the edge, unless an authenticating proxy is in front of it.
         on_change: called with each process that starts, becomes ready or dies.
         notify: called with the result of each edit of mesh.yaml, each change of an external service's health, and
             each service without TLS.
@@ -110,13 +117,17 @@ async def running_mesh(
         MeshBusy: another mesh runs from `state`.
         ProcessError: a process did not become ready.
     """
-    project = Path({**os.environ, **(settings or {})}.get(GRAPHS_SETTING, "langgraph.json"))
+    graphs = {**os.environ, **(settings or {})}.get(GRAPHS_SETTING)
     folder = StateFolder(state)
 
     def as_envoy_has_it(mesh: Mesh) -> Mesh:
-        return secured(reroute(mesh), folder.certificates)
+        if not has_roles:
+            mesh = mesh.model_copy(update={"roles": None})
+        return secured(_with_identity(reroute(mesh), folder), folder.certificates)
 
     path = mesh_file or default_mesh_file()
+    has_roles = are_roles_of_graphs(mesh_file, graphs)
+    project = Path(graphs or PROJECT)
     source = MeshSource(path, environment, free_ports, as_envoy_has_it, project, also=[folder.revoked])
     mesh = source.start()
     with folder.locked():
@@ -133,12 +144,13 @@ async def running_mesh(
         async with certified(mesh, folder.certificates), Supervisor(on_death, spawn) as supervisor:
             _keep_state_file(supervisor, folder, mesh, environment)
             supervisor.subscribe(on_change)
-            required = {**_required_identity(reroute(mesh)), **roles, **(settings or {})}
+            required = {**_required_identity(as_envoy_has_it(mesh)), **roles, **(settings or {})}
             programs = mesh_programs(started, environment, folder, required, process_settings or {})
             await supervisor.start(*programs)
             admin = local_address(mesh.admin)
             await wait_for_own_services(mesh, admin)
             async with (
+                _credentials(mesh, folder),
                 applying_edits(source, folder, notify),
                 watching_external_services(lambda: source.applied, admin, notify),
             ):
@@ -150,6 +162,26 @@ def _warn_of_plaintext(mesh: Mesh, notify: Notify) -> None:
         if service.plaintext:
             targets = " and ".join(listener.target for listener in service.replica_listeners)
             notify(f"services.{name} is plaintext: any program that reaches {targets} can call it")
+
+
+def are_roles_of_graphs(mesh_file: Path | None, graphs: str | None) -> bool:
+    """Whether the roles of a mesh are those of its graphs: the roles of the sample name graphs that no other has.
+
+    Args:
+        mesh_file: the one that is named; None: that of the present folder, or else the sample's.
+        graphs: the langgraph.json that is named; None: that of the present folder.
+    """
+    return mesh_file is not None or (graphs is None and default_mesh_file() == MESH_FILE)
+
+
+def _with_identity(mesh: Mesh, folder: StateFolder) -> Mesh:
+    """Return the mesh with tokens at the edge, unless an authenticating proxy in front of it identifies callers."""
+    return mesh if mesh.edge.identity == "forwarded" else with_development_issuer(mesh, folder)
+
+
+def _credentials(mesh: Mesh, folder: StateFolder) -> AbstractAsyncContextManager[None]:
+    """Keep a token for clients, where the mesh has the development issuer."""
+    return nullcontext() if mesh.edge.identity == "forwarded" else credentials(folder, local_address(mesh.edge))
 
 
 async def _with_interpreter(mesh: Mesh, folder: StateFolder, find: FindInterpreter | None) -> Mesh:
@@ -180,7 +212,9 @@ def _replace_contracts(folder: StateFolder, mesh: Mesh) -> None:
 
 
 def _check_identity(mesh: Mesh, settings: Mapping[str, str]) -> None:
-    """Behind an authenticating proxy, a call without identity must not be the local developer's, with every scope."""
+    """A call without identity must not be the local developer's, with every scope. Raises MeshError."""
+    if mesh.identity_is_open:
+        raise MeshError("edge.identity: open is for test kits, which start no mesh: remove it, and callers need tokens")
     if mesh.edge.identity != "forwarded":
         return
     needed = [f"GRAPHMESH_{name.upper()}_IDENTITY" for name in mesh.edge.services if name in own_services(mesh)]

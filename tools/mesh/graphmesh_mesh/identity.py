@@ -28,6 +28,8 @@ LOOPBACK = ("127.0.0.1", "::1")
 
 Claim = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:/.-]{1,200}$")]
 Text = Annotated[str, Field(pattern=r"^[!-~]{1,500}$")]
+Advice = Annotated[str, Field(pattern=r"^[ -$&-~]{0,200}$")]
+"""Printable ASCII without %, which Envoy expands."""
 
 
 class Model(BaseModel):
@@ -108,6 +110,8 @@ class Identity(Model):
     issuers: Annotated[tuple[Issuer, ...], Field(min_length=1, max_length=20)]
     revoked: RevokedFile = Revoked()
     """What is refused before its tokens expire."""
+    advice: Advice = ""
+    """How a caller gets a token: the end of the message to one without a valid token."""
 
     @model_validator(mode="after")
     def _issuers_are_unique(self) -> Self:

@@ -41,10 +41,10 @@ class Edge(Listener):
     """The services that clients may call. Every other service is reached through the mesh listener only."""
     origins: tuple[str, ...] = ()
     """The web origins that CORS allows, each exactly as browsers send it."""
-    identity: Literal["removed", "forwarded", "tokens"] = "removed"
-    """The origin of the caller's tenant, subject and scopes: `removed` passes the header of the tenant alone,
-    `forwarded` is for an edge that only an authenticating proxy can reach, which sets all of them, and with `tokens`
-    they are claims of a token that Envoy verifies, by the section `identity`."""
+    identity: Literal["tokens", "forwarded", "open"] = "tokens"
+    """The origin of the caller's tenant, subject and scopes: with `tokens` they are claims of a token that Envoy
+    verifies, by the section `identity`; `forwarded` is for an edge that only an authenticating proxy can reach, which
+    sets all of them; `open` passes the header of the tenant alone, and is for test kits."""
     tenant_rate: TenantRate | None = None
     """The rate of calls of each tenant; calls above it end at Envoy. None: unlimited."""
     wait: Annotated[float, Field(ge=0, le=60)] = 0.0
@@ -86,7 +86,7 @@ class Mesh(Model):
     graphs: Mapping[Annotated[str, Field(min_length=1)], GraphLimits] = {}
     """The limits of graphs by their names, which the orchestrator checks."""
     identity: Identity | None = None
-    """The issuers of tokens."""
+    """The issuers of tokens. None: the edge refuses all calls, unless `graphmesh up` adds an issuer of its own."""
     egress: Egress | None = None
     """The hosts outside of the mesh that workloads may call. None: they call them without Envoy, all of them."""
     roles: RolesFile | None = None
@@ -94,8 +94,6 @@ class Mesh(Model):
 
     @model_validator(mode="after")
     def _tokens_have_issuers(self) -> Self:
-        if self.edge.identity == "tokens" and self.identity is None:
-            raise ValueError("identity: is required where edge.identity is tokens")
         if self.edge.identity != "tokens" and self.identity is not None:
             raise ValueError("identity: edge.identity must be tokens")
         if self.identity and self.roles is None:
@@ -130,7 +128,7 @@ class Mesh(Model):
     @property
     def identity_is_open(self) -> bool:
         """Whether a call of a client is the local developer's."""
-        return self.edge.identity == "removed"
+        return self.edge.identity == "open"
 
     @cached_property
     def contracts(self) -> Contracts:

@@ -154,7 +154,7 @@ class Caller:
 
 async def run_callers(mesh: RunningMesh, callers: int, seconds: float, outcomes: Outcomes, webhook_url: str) -> None:
     """Run that many concurrent callers for `seconds`."""
-    async with Client(mesh.edge) as client:
+    async with Client(mesh.edge, token=mesh.token()) as client:
         running = [Caller(client, outcomes, webhook_url) for _ in range(callers)]
         async with mesh.channel() as channel:
             await create_invoices(channel, [caller.request for caller in running])

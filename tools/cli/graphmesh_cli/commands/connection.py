@@ -20,7 +20,7 @@ from graphmesh_client import Client
 from graphmesh_client.endpoint import Endpoint
 from graphmesh_client.token import TOKEN_VARIABLE, TokenSource
 from graphmesh_contracts.workloads import COMMANDS
-from graphmesh_local.development_issuer import issue_token, user_name
+from graphmesh_local.development_issuer import token_source
 from graphmesh_local.state_folder import DEFAULT_STATE, MeshState, NoMesh, StateFolder
 from graphmesh_mesh.mutual_tls import AUTHORITIES, certificate_file
 
@@ -43,8 +43,6 @@ CALL_KEY_VARIABLE = "GRAPHMESH_CALL_KEY"
 """The environment variable with the path of the key that signs the calls of services."""
 CERTIFICATE_VARIABLE, AUTHORITIES_VARIABLE = "GRAPHMESH_CERTIFICATE", "GRAPHMESH_AUTHORITIES"
 """Those with the paths of the commands' certificate and of the authorities that they trust, with mutual TLS."""
-TOKEN_SECONDS = 600.0
-"""The life of the tokens that commands make for themselves."""
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_SECONDS = 100 * 365 * UNITS["d"]
@@ -125,23 +123,31 @@ class Connection:
                 print_note(f"{address}: {error.reason}; trying again for {self.retry_timeout:g} s")
             noted = True
 
-        token = self.token or ("" if self.address else development_token(self.state, self.tenant))
+        token = self.token or development_token(self.state, self.tenant, self.address)
         async with Client(
             address, tenant=self.tenant, retry_timeout=self.retry_timeout, on_retry=note_once, token=token
         ) as client:
             return await action(client)
 
 
-def development_token(state: Path, tenant: str) -> TokenSource:
-    """Return what makes tokens for a mesh on this machine that requires them; empty where it has no issuer."""
+def development_token(state: Path, tenant: str, address: str = "") -> TokenSource:
+    """Return what makes tokens for the mesh that runs from `state`; empty where it has no issuer.
+
+    Args:
+        address: that of the calls; empty: they are of this mesh. No token is sent to another one.
+    """
     folder = StateFolder(state)
-    if not folder.issuer_key.exists():
+    if not folder.issuer_key.exists() or (address and not _is_edge(address, folder)):
         return ""
+    return token_source(folder, tenant)
 
-    async def issue() -> str:
-        return issue_token(folder, tenant, user_name(), ["admin"], TOKEN_SECONDS)
 
-    return issue
+def _is_edge(address: str, folder: StateFolder) -> bool:
+    """Whether the mesh that runs from the folder has this address."""
+    try:
+        return parsed_address(address).target.replace("localhost:", "127.0.0.1:") == folder.read().edge
+    except NoMesh:
+        return False
 
 
 def running_mesh_of(state: Path) -> MeshState:

@@ -52,7 +52,7 @@ async def _demo(console: Console, stay: bool) -> bool:
         async with mesh_target("", STATE).channel() as channel:
             console.print(Text(f"  a small shop: {await load_sample_shop(channel)}", style="dim"))
         succeeded = True
-        async with Client(mesh.edge) as client:
+        async with Client(mesh.edge, token=mesh.token()) as client:
             for row in jsonl(SAMPLE / "requests.jsonl"):
                 run = await _send_request(console, client, row.content)
                 succeeded = succeeded and phase_of(run.status) is RunPhase.SUCCEEDED

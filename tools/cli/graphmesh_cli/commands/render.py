@@ -37,7 +37,10 @@ def render_envoy(
 
     An Envoy that runs in the folder reloads the changed files without a restart.
     """
-    files = render(load(mesh, environment))
+    loaded = load(mesh, environment)
+    if loaded.identity_is_open:
+        raise MeshError("edge.identity: open is for test kits: every client could call the edge as any tenant")
+    files = render(loaded)
     validate(files)
     _write("envoy", out, files, check, as_json)
 

@@ -7,6 +7,7 @@ from graphmesh_local.development_issuer import (
     MAX_SECONDS,
     SUBJECT_RULE,
     NoIssuer,
+    developer_roles,
     issue_token,
     revoke_token,
     token_id,
@@ -29,10 +30,11 @@ def token(
     state: State = DEFAULT_STATE,
     as_json: AsJson = False,
 ) -> None:
-    """Print a token for the edge of a mesh that graphmesh up --tokens runs. The default role is admin.
+    """Print a token for the edge of a mesh that graphmesh up runs.
 
-    With --revoke it prints none, and a mesh that runs refuses that one within seconds.
-    All users that can read the state folder can make one: it is for development on this machine.
+    The default role is admin, or all roles where the file of roles has no admin. With --revoke it prints none, and a
+    mesh that runs refuses that one within seconds. All users that can read the state folder can make one: it is for
+    development on this machine.
     """
     if revoke:
         return _revoke(StateFolder(state), revoke, as_json=as_json)
@@ -42,8 +44,9 @@ def token(
     if subject and not SUBJECT_RULE.fullmatch(subject):
         rule = "must be 1 to 255 printable characters of ASCII, without spaces"
         raise typer.BadParameter(rule, param_hint="--subject")
+    folder = StateFolder(state)
     try:
-        made = issue_token(StateFolder(state), tenant, subject or user_name(), role or ["admin"], ttl)
+        made = issue_token(folder, tenant, subject or user_name(), role or developer_roles(folder), ttl)
     except NoIssuer as error:
         raise Failure(str(error)) from None
     return print_json_line({"token": made, "jti": token_id(made)}) if as_json else typer.echo(made)

@@ -13,11 +13,10 @@ from typing import Annotated
 import typer
 from graphmesh_chassis.settings import DEVELOPMENT
 from graphmesh_local.child_process import Child, ProcessError, State
-from graphmesh_local.development_issuer import credentials, with_development_issuer
 from graphmesh_local.graph_reloader import reload_graphs
 from graphmesh_local.project_files import ProjectFiles
 from graphmesh_local.running_mesh import GRAPHS_SETTING, RunningMesh, running_mesh
-from graphmesh_local.state_folder import DEFAULT_STATE, MeshBusy, StateFolder
+from graphmesh_local.state_folder import DEFAULT_STATE, MeshBusy
 from graphmesh_local.supervisor import OnDeath
 from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.topology import Mesh
@@ -69,20 +68,17 @@ def up(
         typer.Option(metavar="KEY", help="Run the graphs without this key of langgraph.json, which is not supported."),
     ] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Load the sample shop, unless it is loaded.")] = False,
-    tokens: Annotated[
-        bool, typer.Option("--tokens", help="Require tokens at the edge, which graphmesh token makes.")
-    ] = False,
 ) -> None:
     """Start Envoy, all services and the orchestrator, and keep them running until Ctrl-C.
 
-    All data is stored in the state folder. Ctrl-C waits for active calls to end; a second one does not. When a process
-    dies, its last lines are shown; without --restart or --fail-fast the others keep running. Edits of the mesh file
-    are applied to Envoy at once. With --reload the orchestrators are replaced when the graphs change: their runs
-    continue, and an edit that cannot be loaded is reported and changes nothing.
+    All data is stored in the state folder. Ctrl-C waits for active calls to end; a second one does not. Callers need a
+    token: commands make theirs, and graphmesh token prints one. When a process dies, its last lines are shown; without
+    --restart or --fail-fast the others keep running. Edits of the mesh file are applied to Envoy at once. With --reload
+    the orchestrators are replaced when the graphs change: their runs continue, and an edit that cannot be loaded is
+    reported and changes nothing.
     """
     on_death = OnDeath.RESTART if restart else OnDeath.STOP if fail_fast else OnDeath.CONTINUE
     display = Display(Console(), on_death)
-    has_roles = graphs is None or mesh is not None
     starting = running_mesh(
         mesh,
         state,
@@ -93,10 +89,10 @@ def up(
         notify=display.notify,
         orchestrator_python=partial(_interpreter, _project(graphs), display, without or []),
         settings=_settings(graphs, environment, without or [], reload=reload),
-        reroute=partial(_at_edge, StateFolder(state), reload=reload, tokens=tokens, has_roles=has_roles),
+        reroute=_waiting_at_edge if reload else lambda mesh: mesh,
     )
     files = ProjectFiles(_project(graphs), state) if reload else None
-    raise typer.Exit(asyncio.run(_up(starting, display, sample, files, tokens=tokens)))
+    raise typer.Exit(asyncio.run(_up(starting, display, sample, files)))
 
 
 def _settings(graphs: Path | None, environment: str, without: list[str], *, reload: bool) -> dict[str, str]:
@@ -111,17 +107,8 @@ def _settings(graphs: Path | None, environment: str, without: list[str], *, relo
     return settings
 
 
-def _at_edge(folder: StateFolder, mesh: Mesh, *, reload: bool, tokens: bool, has_roles: bool) -> Mesh:
-    """Require tokens, and let calls wait while the only orchestrator is replaced, where that is wanted.
-
-    Without roles there is `admin` alone: those of the sample are of its own graphs.
-    """
-    if not has_roles:
-        mesh = mesh.model_copy(update={"roles": None})
-    if tokens:
-        mesh = with_development_issuer(mesh, folder)
-    if not reload:
-        return mesh
+def _waiting_at_edge(mesh: Mesh) -> Mesh:
+    """Let calls wait while the only orchestrator is replaced."""
     edge = mesh.edge.model_copy(update={"wait": mesh.edge.wait or RELOAD_SECONDS})
     return mesh.model_copy(update={"edge": edge})
 
@@ -141,11 +128,9 @@ async def _up(
     display: "Display",
     sample: bool,
     files: ProjectFiles | None,
-    *,
-    tokens: bool,
 ) -> int:
     """Run the mesh to its end, and return the exit code. The graphs are reloaded when `files` change."""
-    serving = asyncio.create_task(_serve_until_failure(starting, display, sample, files, tokens=tokens), name="mesh")
+    serving = asyncio.create_task(_serve_until_failure(starting, display, sample, files), name="mesh")
     _stop_on_signals(serving, display)
     try:
         await serving
@@ -164,15 +149,11 @@ async def _serve_until_failure(
     display: "Display",
     sample: bool,
     files: ProjectFiles | None,
-    *,
-    tokens: bool,
 ) -> None:
     seen = await asyncio.to_thread(files.stamps) if files else {}
     async with AsyncExitStack() as stack:
         with display.starting():
             running = await stack.enter_async_context(starting)
-        if tokens:
-            await stack.enter_async_context(credentials(running.folder, running.mesh.edge.target))
         if sample:
             await _load_sample(running, display)
         display.show_endpoints(running)

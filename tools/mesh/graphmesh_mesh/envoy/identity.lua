@@ -1,8 +1,9 @@
 -- Sets tenant, subject, roles and scopes of a call from the claims of its verified token, and from nothing else.
 --
 -- Before it, the edge has removed every header of ours that the client sent, and `jwt_authn` has verified the token.
--- The tables CLAIMS, ROLES, ALGORITHMS, REVOKED, REFUSALS, DENIALS and RBAC, and the constant ERROR_INFO, are rendered
--- above. ERROR_INFO is a serialized google.rpc.Status of UNAUTHENTICATED without its message.
+-- The tables CLAIMS, ROLES, ALGORITHMS, REVOKED, REFUSALS, DENIALS and RBAC, and the constants ADVICE, ERROR_INFO and
+-- HEALTH_CHECK, are rendered above. ADVICE ends the message to a caller without a valid token. ERROR_INFO is a serialized
+-- google.rpc.Status of UNAUTHENTICATED without its message.
 
 local function claim_of(payload, name)
   if payload[name] ~= nil then
@@ -79,7 +80,10 @@ end
 function envoy_on_request(request)
   local verified = verified_claims(request)
   if verified == nil then
-    return -- a health check: nothing else passes without a token
+    if request:headers():get(":path") ~= HEALTH_CHECK then
+      refuse(request, "issuer") -- with issuers, nothing but a health check passes without a token
+    end
+    return
   end
   for provider, claims in pairs(CLAIMS) do
     local payload = verified[provider]
@@ -141,10 +145,10 @@ local function refusal_message(response)
       return nil
     end
     local body = response:body()
-    return body and body:getBytes(0, body:length()) or ""
+    return (body and body:getBytes(0, body:length()) or "") .. ADVICE
   end
   if headers:get("grpc-status") == "16" and not headers:get("grpc-status-details-bin") then
-    return headers:get("grpc-message") or ""
+    return (headers:get("grpc-message") or "") .. ADVICE
   end
 end
 

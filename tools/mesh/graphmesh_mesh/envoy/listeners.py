@@ -61,7 +61,7 @@ def edge_listener(mesh: Mesh, limits: Limits) -> Document:
         bad_requests(),
         cors(),
         grpc_web(),
-        *(identified_callers() if mesh.identity else []),
+        *(identified_callers(mesh) if mesh.edge.identity == "tokens" else []),
         transcoder(mesh, limits.edge),
         *([required_scopes(mesh)] if mesh.identity else []),
         rate_limits(),
@@ -72,7 +72,7 @@ def edge_listener(mesh: Mesh, limits: Limits) -> Document:
     connections = manager(
         "edge",
         filters,
-        local_reply_config=client_replies(mesh.edge, limits.edge.body_bytes),
+        local_reply_config=client_replies(mesh, limits.edge.body_bytes),
         use_remote_address=True,
         path_with_escaped_slashes_action="REJECT_REQUEST",
         **http,

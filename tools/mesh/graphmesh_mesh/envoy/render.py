@@ -50,7 +50,7 @@ def documents(
     """Return the YAML files in the order in which a running Envoy must load changes: clusters before their routes."""
     tables = {**rds(mesh, openapi_digest), **(egress_routes(mesh.egress) if mesh.egress else {})}
     routes = {rds_file(listener): {"resources": [table]} for listener, table in tables.items()}
-    filters = discovered_filters(mesh, mesh.identity) if mesh.identity else {}
+    filters = discovered_filters(mesh) if mesh.edge.identity == "tokens" else {}
     if tls := mesh.mesh.tls:
         filters |= {**secrets(tls), **workload_files(mesh, tls)}
     bounds = bound_files(["edge", "mesh", *map(listener_name, workloads(mesh))])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from graphmesh_mesh.envoy.documents import CALLER_HEADERS, RESPONSE_FLAGS_HEADER, TENANT_HEADER, Document, headers
-from graphmesh_mesh.topology import Edge
+from graphmesh_mesh.topology import Mesh
 
 DOMAIN = "graphmesh"
 LOCAL_REPLY_BODY = "%LOCAL_REPLY_BODY%"
@@ -115,10 +115,11 @@ def mesh_replies(*, denies_workloads: bool) -> Document:
     return {"mappers": [*denials, *statuses, _response_flags()]}
 
 
-def client_replies(edge: Edge, body_bytes: int) -> Document:
+def client_replies(mesh: Mesh, body_bytes: int) -> Document:
     """The replies to clients. `body_bytes` is the limit of a request's body."""
-    of_json = [_json_reply(one) for one in _known(REPLIES)]
-    missing = _missing_identity() if edge.identity == "forwarded" else ()
+    advice = mesh.identity.advice if mesh.identity else ""
+    of_json = [_json_reply(one, advice) for one in _known(REPLIES)]
+    missing = _missing_identity() if mesh.edge.identity == "forwarded" else ()
     of_grpc = [mapper for one in (*missing, *REPLIES) for mapper in _grpc_replies(one, body_bytes)]
     return {"mappers": [*of_json, *of_grpc, _response_flags()]}
 
@@ -143,11 +144,14 @@ def _missing_identity() -> Iterator[Reply]:
         yield Reply(401, code_pb2.UNAUTHENTICATED, "UNAUTHENTICATED", message, filters=(absent,))
 
 
-def _json_reply(one: Reply) -> Document:
+def _json_reply(one: Reply, advice: str) -> Document:
+    """Return the mapper of a reply. `advice` ends the message to a caller without a valid token."""
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": one.reason, "domain": DOMAIN}
+    is_advised = advice and one.code == code_pb2.UNAUTHENTICATED
+    message = f"{LOCAL_REPLY_BODY}: {advice}" if is_advised else LOCAL_REPLY_BODY
     return _mapper(
         [IS_JSON_REQUEST, _status_is(one.http), *_flag_filter(one)],
-        body_format_override={"json_format": {"code": one.code, "message": LOCAL_REPLY_BODY, "details": [info]}},
+        body_format_override={"json_format": {"code": one.code, "message": message, "details": [info]}},
         **({"status_code": 401} if one.http == 403 else {}),
         **({"headers_to_add": FLAGS} if one.http == 503 else {}),
     )

@@ -38,21 +38,24 @@ CLOCK_SKEW_SECONDS = 5
 CACHED_TOKENS = 1000
 """Tokens of each issuer with a file of keys, whose signatures are verified once."""
 JWKS_SECONDS = 300
+NO_ISSUER = Identity.model_construct(issuers=())
 OUR_HEADERS: Document = {"remove_on_match": {"key_matcher": {"prefix": "x-graphmesh-"}}}
 """Removal of every header of ours, of those to come too."""
 
 
-def identified_callers() -> list[Document]:
+def identified_callers(mesh: Mesh) -> list[Document]:
     """The filters whose configurations are `discovered_filters`, in their order."""
-    return [discovered(TOKENS, JWT_AUTHN, ECDS), discovered(IDENTITY, LUA_FILTER, ECDS_ROLES)]
+    verified = [discovered(TOKENS, JWT_AUTHN, ECDS)] if mesh.identity else []
+    return [*verified, discovered(IDENTITY, LUA_FILTER, ECDS_ROLES)]
 
 
-def discovered_filters(mesh: Mesh, identity: Identity) -> dict[str, Document]:
-    """Return the files with the filters that change apart from the listener."""
-    return {
-        ECDS: discovery_file(TOKENS, token_configuration(identity)),
-        ECDS_ROLES: discovery_file(IDENTITY, callers(mesh, identity)),
-    }
+def discovered_filters(mesh: Mesh) -> dict[str, Document]:
+    """Return the files with the filters that change apart from the listener, of an edge that requires tokens.
+
+    An edge without an issuer refuses every call but health checks.
+    """
+    verified = {ECDS: discovery_file(TOKENS, token_configuration(mesh.identity))} if mesh.identity else {}
+    return {**verified, ECDS_ROLES: discovery_file(IDENTITY, callers(mesh, mesh.identity or NO_ISSUER))}
 
 
 def token_configuration(identity: Identity) -> Document:
@@ -107,6 +110,8 @@ def callers(mesh: Mesh, identity: Identity) -> Document:
         "ALGORITHMS": dict.fromkeys(ALGORITHMS.values(), True),
         "REVOKED": identity.revoked.table(),
         "REFUSALS": dict(_refusals(identity)),
+        "HEALTH_CHECK": HEALTH_CHECK,
+        "ADVICE": f": {identity.advice}" if identity.advice else "",
         "ERROR_INFO": error_info(code_pb2.UNAUTHENTICATED, "UNAUTHENTICATED"),
         "DENIALS": {scopes: denial(scopes) for scopes in missing_scopes(mesh)},
         "RBAC": {"filter": RBAC, "policy": POLICY_KEY, "result": RESULT_KEY, "denied": DENIED},
@@ -171,7 +176,8 @@ def error_info(code: int, reason: str, **data: str) -> bytes:
 
 
 def _refusals(identity: Identity) -> Iterator[tuple[str, str]]:
-    """Yield the messages for verified tokens that name no caller, by what they lack."""
+    """Yield the messages to callers that no verified token names, by what is missing."""
+    yield "issuer", "the mesh has no issuer of tokens: identity.issuers of mesh.yaml names them"
     yield "algorithm", "the token must be signed with RS256, ES256 or EdDSA"
     yield "revoked", "the token is revoked"
     for number, issuer in enumerate(identity.issuers):
