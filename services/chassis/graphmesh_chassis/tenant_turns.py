@@ -85,8 +85,7 @@ class TenantTurns:
         An empty `tenant` is none: that of health checks, and of a call that does not state one.
         """
         if tenant and tenant != self._newest:
-            self._other_seen = self._now() if self._newest else self._other_seen
-            self._newest = tenant
+            self._newest, self._other_seen = tenant, self._now()
         if not self._is_probing:
             self._is_probing = True
             self._schedule(self._measure, self._now())
