@@ -1,5 +1,6 @@
 """StoreService: decode, use case, encode."""
 
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -16,8 +17,8 @@ from graphmesh_orchestrator.runs.convert import json_object
 from graphmesh_orchestrator.store import convert
 from graphmesh_orchestrator.store.embeddings import Index
 from graphmesh_orchestrator.store.item import Put, StoredItem, check_put
-from graphmesh_orchestrator.store.items import Items, Store
-from graphmesh_orchestrator.store.listing import MAX_FILTERED, shown_namespaces
+from graphmesh_orchestrator.store.items import Items, Store, bytes_of
+from graphmesh_orchestrator.store.listing import MAX_FILTERED, MAX_FILTERED_BYTES, shown_namespaces
 from graphmesh_orchestrator.store.matching import check_filter, matches
 
 
@@ -55,16 +56,9 @@ class StoreServicer(pb.StoreServiceServicer):
         conditions = json_object(request.filter, "filter")
         check_filter(conditions)
         page: Page[pb.Item] = Page(page_size(request.page_size), PAGE_BYTES)
-        read = 0
         batches = self._items().newest(prefix, before=before, limit=MAX_FILTERED if conditions else page.size + 1)
         async with aclosing(batches):
-            async for item in (item async for batch in batches for item in batch):
-                read += 1
-                if matches(item.value, conditions) and not page.add(await _message_of(item), convert.token_of(item)):
-                    break
-            else:
-                if read == MAX_FILTERED:
-                    page.next_token = encode_token(*convert.token_of(item))
+            await _fill(page, batches, conditions)
         return pb.SearchItemsResponse(items=page.messages, next_page_token=page.next_token)
 
     async def ListNamespaces(self, request: pb.ListNamespacesRequest, context: Any) -> pb.ListNamespacesResponse:
@@ -79,6 +73,19 @@ class StoreServicer(pb.StoreServiceServicer):
 
     def _items(self) -> Items:
         return self._store.of(current_call().caller.tenant)
+
+
+async def _fill(page: Page[pb.Item], batches: AsyncIterator[Sequence[StoredItem]], conditions: Any) -> None:
+    """Add the items that pass a filter, until the page is full or enough was read for one call."""
+    count = size = 0
+    async for batch in batches:
+        for item in batch:
+            if matches(item.value, conditions) and not page.add(await _message_of(item), convert.token_of(item)):
+                return
+        count, size = count + len(batch), size + bytes_of(batch)
+        if conditions and (count == MAX_FILTERED or size >= MAX_FILTERED_BYTES):
+            page.next_token = encode_token(*convert.token_of(batch[-1]))
+            return
 
 
 async def _message_of(item: StoredItem) -> pb.Item:

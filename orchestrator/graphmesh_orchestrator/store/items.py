@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from graphmesh_chassis.errors import Fenced
+from graphmesh_chassis.large_values import size_of
 
 from graphmesh_orchestrator.checkpoints import RunEpoch
 from graphmesh_orchestrator.db.memory_tables import MemoryTables
@@ -14,6 +15,12 @@ Position = tuple[datetime, Namespace, str]
 """The place of an item in a listing, the last updated first."""
 BATCH_ITEMS = 50
 """Items that are read at once: so many values may be in memory."""
+FIRST_BATCH_ITEMS = 16
+"""Items of the first batch of a listing, whose sizes are not known yet; a value has at most 1 MiB."""
+BATCH_BYTES = 4 * 1024 * 1024
+"""Bytes of values that later batches are to have: rows are decoded on the event loop."""
+ELEMENT_BYTES = 16
+"""What a member or an element counts for, besides its text."""
 
 
 class Items(Protocol):
@@ -38,7 +45,10 @@ class Items(Protocol):
         limit: int,
         with_vectors: bool = False,
     ) -> AsyncGenerator[Sequence[StoredItem], None]:
-        """Yield the items below a namespace in batches, the last updated first, from behind `before`."""
+        """Yield the items below a namespace in batches, the last updated first, from behind `before`.
+
+        Batches of large values have few items.
+        """
 
     def namespaces(self, prefix: Namespace, after: Namespace = ()) -> AsyncGenerator[Namespace, None]:
         """Yield the namespaces below a namespace that have items, in order from behind `after`."""
@@ -108,8 +118,10 @@ class MemoryItems:
         below = [item for item in self._live() if item.namespace[: len(prefix)] == prefix]
         below.sort(key=position_of, reverse=True)
         page = [item for item in below if before is None or position_of(item) < before][offset : offset + limit]
-        for start in range(0, len(page), BATCH_ITEMS):
-            yield page[start : start + BATCH_ITEMS]
+        size = FIRST_BATCH_ITEMS
+        while batch := page[:size]:
+            yield batch
+            page, size = page[size:], next_batch(batch)
 
     async def namespaces(self, prefix: Namespace, after: Namespace = ()) -> AsyncGenerator[Namespace, None]:
         for namespace in sorted({item.namespace for item in self._live()}):
@@ -133,6 +145,17 @@ class MemoryItems:
 
     def _expires(self, ttl: float | None) -> float:
         return self._tables.clock() + ttl * 60 if ttl else 0.0
+
+
+def bytes_of(items: Sequence[StoredItem]) -> int:
+    """Return what the values of items have together, in bytes, as their decoding costs."""
+    size = size_of(*(item.value for item in items))
+    return size.bytes + ELEMENT_BYTES * size.elements
+
+
+def next_batch(items: Sequence[StoredItem]) -> int:
+    """Return how many items to read after a batch, if they are as large as those of that batch."""
+    return max(1, min(BATCH_ITEMS, BATCH_BYTES * len(items) // max(1, bytes_of(items))))
 
 
 def position_of(item: StoredItem) -> Position:

@@ -15,7 +15,7 @@ from graphmesh_orchestrator.checkpoints import RunEpoch
 from graphmesh_orchestrator.db.clock import NOW, seconds_now
 from graphmesh_orchestrator.db.tables import runs
 from graphmesh_orchestrator.store.item import Address, Changes, Namespace, Put, StoredItem
-from graphmesh_orchestrator.store.items import BATCH_ITEMS, Items, Position
+from graphmesh_orchestrator.store.items import FIRST_BATCH_ITEMS, Items, Position, next_batch
 from graphmesh_orchestrator.store.tables import HAS_EXPIRY, SEPARATOR, store_items
 
 BATCH_NAMESPACES = 500
@@ -96,15 +96,17 @@ class SqlItems:
         query = sa.select(*columns).where(self._is_own, *_is_below(prefix), IS_LIVE)
         order = (store_items.c.updated, store_items.c.namespace, store_items.c.key)
         position = (before[0], encoded(before[1]), before[2]) if before else None
+        size = FIRST_BATCH_ITEMS
         while limit > 0:
-            size = min(limit, BATCH_ITEMS)
+            size = min(limit, size)
             page = keyset_page(query, order, position, size, descending=True).offset(offset)
             rows = await self._database.rows(page)
-            if rows:
-                yield [_item(row) for row in rows]
-            if len(rows) < size:
+            items = [_item(row) for row in rows]
+            if items:
+                yield items
+            if len(items) < size:
                 return
-            limit, offset = limit - size, 0
+            limit, offset, size = limit - size, 0, next_batch(items)
             position = (rows[-1].updated, rows[-1].namespace, rows[-1].key)
 
     async def namespaces(self, prefix: Namespace, after: Namespace = ()) -> AsyncGenerator[Namespace, None]:

@@ -11,6 +11,8 @@ from graphmesh_orchestrator.store.matching import is_below
 
 MAX_FILTERED = 10_000
 """Items that a search with a filter reads at most."""
+MAX_FILTERED_BYTES = 16 * 1024 * 1024
+"""Bytes of values after which a search of a client ends its page."""
 
 
 async def shown_namespaces(

@@ -13,8 +13,8 @@ from graphmesh_chassis.errors import Fenced, InvalidRequest
 from graphmesh_orchestrator.checkpoints import RunEpoch
 from graphmesh_orchestrator.db.clock import LEASE_SECONDS
 from graphmesh_orchestrator.store.embeddings import MAX_TEXTS, Index
-from graphmesh_orchestrator.store.item import MAX_KEY_BYTES, MAX_LABELS, MAX_VALUE_BYTES
-from graphmesh_orchestrator.store.items import BATCH_ITEMS
+from graphmesh_orchestrator.store.item import MAX_KEY_BYTES, MAX_LABELS, MAX_VALUE_BYTES, Put
+from graphmesh_orchestrator.store.items import BATCH_BYTES, BATCH_ITEMS, FIRST_BATCH_ITEMS
 from graphmesh_orchestrator.store.items_sql import SqlStore
 from graphmesh_orchestrator.store.tenant_store import TenantStore, Writer
 from graphmesh_orchestrator.threads.retention import Retention
@@ -184,6 +184,13 @@ async def test_filter_applies_before_limit_and_offset(store: TenantStore) -> Non
     assert len(odd) == count // 2
     pages = [await store.asearch(("n",), filter={"odd": True}, limit=7, offset=offset) for offset in range(0, 70, 7)]
     assert [item.key for page in pages for item in page] == odd
+
+
+async def test_large_values_are_read_in_small_batches(stores: Stores) -> None:
+    items = stores.store.of(TENANT)
+    await items.write({(("n",), f"{n}"): Put({"text": "x" * BATCH_BYTES}) for n in range(FIRST_BATCH_ITEMS + 3)})
+    batches = [len(batch) async for batch in items.newest(("n",), limit=1000)]
+    assert batches == [FIRST_BATCH_ITEMS, 1, 1, 1]
 
 
 async def test_namespaces_are_listed_by_prefix_suffix_and_depth(store: TenantStore) -> None:

@@ -86,18 +86,18 @@ def test_options_filter_by_run_tenant_and_service(state: Path) -> None:
 def test_lists_what_envoy_has_refused(state: Path) -> None:
     """Equal calls of a minute as one. Only a verified token states a caller; of a workload it is the certificate."""
     run, spiffe = "/graphmesh.orchestrator.v1.RunService/CreateRun", "spiffe://graphmesh.local/crm"
-    call = {"listener": "edge", "time": "2026-11-30T12:00:01.000Z", "http_status": 200, "from": "192.0.2.7"}
+    call = {"listener": "edge", "timestamp": "2026-11-30T12:00:01.000Z", "http_status": 200, "from": "192.0.2.7"}
     call |= {"method": "POST", "path": run, "grpc_status": "UNAUTHENTICATED"}
     call |= {"detail": "jwt_authn_access_denied{Jwt_is_expired}"}
-    denied = {**call, "grpc_status": "PERMISSION_DENIED", "detail": "rbac_denied", "time": "2026-11-30T12:01:00Z"}
-    of_workload = {**denied, "listener": "mesh", "tenant": "lie", "subject": "lie", "time": "2026-11-30T12:02:00Z"}
+    denied = {**call, "grpc_status": "PERMISSION_DENIED", "detail": "rbac_denied", "timestamp": "2026-11-30T12:01:00Z"}
+    of_workload = {**denied, "listener": "mesh", "tenant": "lie", "subject": "lie", "timestamp": "2026-11-30T12:02:00Z"}
     lines = [
         *[call] * 3,
         {**call, "grpc_status": "OK"},
         {**denied, "replica": "127.0.0.1:1"},
         {**denied, "tenant": "acme", "subject": "mira"},
         {**of_workload, "workload": spiffe},
-        {**call, "method": "GET", "path": "/v1/runs?x=1", "http_status": 401, "time": "2026-11-30T12:03:00Z"},
+        {**call, "method": "GET", "path": "/v1/runs?x=1", "http_status": 401, "timestamp": "2026-11-30T12:03:00Z"},
     ]
     (state / "logs").mkdir()
     (state / "logs" / "envoy.log").write_text("[warning] a line\n" + "".join(f"{json.dumps(one)}\n" for one in lines))

@@ -127,9 +127,13 @@ async def test_items_are_searched_in_pages(mesh: Mesh) -> None:
         assert [item.key async for item in found] == ["k.5", "k.4"]
 
 
-async def test_search_that_reads_enough_ends_its_page(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("bound", "value"), [("MAX_FILTERED", 4), ("MAX_FILTERED_BYTES", 40)])
+async def test_search_that_reads_enough_ends_its_page(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch, bound: str, value: int
+) -> None:
     """The next page begins where it has stopped."""
-    monkeypatch.setattr("graphmesh_orchestrator.api.store_service.MAX_FILTERED", 4)
+    monkeypatch.setattr("graphmesh_orchestrator.store.items_sql.FIRST_BATCH_ITEMS", 4)
+    monkeypatch.setattr(f"graphmesh_orchestrator.api.store_service.{bound}", value)
     async with mesh.as_new_tenant() as here:
         for number in range(10):
             await here.client.store.put(("n",), f"{number}", {"n": number})

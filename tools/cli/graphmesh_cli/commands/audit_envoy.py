@@ -68,7 +68,7 @@ def _refusal(fields: Mapping[str, Any], time: datetime) -> Refused | None:
 
 def _time(fields: Mapping[str, Any]) -> datetime | None:
     try:
-        return datetime.fromisoformat(str(fields.get("time"))).astimezone(UTC)
+        return datetime.fromisoformat(str(fields.get("timestamp"))).astimezone(UTC)
     except ValueError:
         return None
 

@@ -6,7 +6,7 @@ REFUSALS = {"burst": 60, "second": 1}
 """Refused calls that have a line in the log of a listener: in a burst, and a second. Whoever has no token can cause any
 number of them."""
 FIELDS = {
-    "time": "%START_TIME%",
+    "timestamp": "%START_TIME%",
     "method": "%REQ(:METHOD):32%",
     "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH):1000%",
     "http_status": "%RESPONSE_CODE%",

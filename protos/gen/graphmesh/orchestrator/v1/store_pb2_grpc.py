@@ -107,8 +107,8 @@ class StoreServiceServicer:
 
     def SearchItems(self, request, context):
         """Lists the items below a namespace that pass a filter, the last stored first. Pages are not a snapshot: each has the
-        items in their state at the time of its call. A call reads 10,000 items at most, so that a page may have fewer
-        items than page_size, or none, before the last one.
+        items in their state at the time of its call. A call with a filter reads 10,000 items or 16 MiB at most, so that a
+        page may have fewer items than page_size, or none, before the last one.
 
         Reasons: INVALID_REQUEST (a namespace that no item has, an unknown operator, a page_token that this list did not
         return).

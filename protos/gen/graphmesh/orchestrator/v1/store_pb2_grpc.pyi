@@ -57,8 +57,8 @@ class StoreServiceStub:
     """
     SearchItems: _grpc.UnaryUnaryMultiCallable[_store_pb2.SearchItemsRequest, _store_pb2.SearchItemsResponse]
     """Lists the items below a namespace that pass a filter, the last stored first. Pages are not a snapshot: each has the
-    items in their state at the time of its call. A call reads 10,000 items at most, so that a page may have fewer
-    items than page_size, or none, before the last one.
+    items in their state at the time of its call. A call with a filter reads 10,000 items or 16 MiB at most, so that a
+    page may have fewer items than page_size, or none, before the last one.
 
     Reasons: INVALID_REQUEST (a namespace that no item has, an unknown operator, a page_token that this list did not
     return).
@@ -98,8 +98,8 @@ class StoreServiceAsyncStub(StoreServiceStub):
     """
     SearchItems: _aio.UnaryUnaryMultiCallable[_store_pb2.SearchItemsRequest, _store_pb2.SearchItemsResponse]  # type: ignore[assignment]
     """Lists the items below a namespace that pass a filter, the last stored first. Pages are not a snapshot: each has the
-    items in their state at the time of its call. A call reads 10,000 items at most, so that a page may have fewer
-    items than page_size, or none, before the last one.
+    items in their state at the time of its call. A call with a filter reads 10,000 items or 16 MiB at most, so that a
+    page may have fewer items than page_size, or none, before the last one.
 
     Reasons: INVALID_REQUEST (a namespace that no item has, an unknown operator, a page_token that this list did not
     return).
@@ -160,8 +160,8 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_store_pb2.SearchItemsResponse, _abc.Awaitable[_store_pb2.SearchItemsResponse]]:
         """Lists the items below a namespace that pass a filter, the last stored first. Pages are not a snapshot: each has the
-        items in their state at the time of its call. A call reads 10,000 items at most, so that a page may have fewer
-        items than page_size, or none, before the last one.
+        items in their state at the time of its call. A call with a filter reads 10,000 items or 16 MiB at most, so that a
+        page may have fewer items than page_size, or none, before the last one.
 
         Reasons: INVALID_REQUEST (a namespace that no item has, an unknown operator, a page_token that this list did not
         return).
