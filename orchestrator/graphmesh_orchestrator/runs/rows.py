@@ -1,4 +1,4 @@
-"""Conversion between runs and rows of `runs`."""
+"""Conversion between runs and rows of `runs`, and the row of their threads."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -7,6 +7,7 @@ from typing import Any, cast
 from graphmesh_chassis.epoch import Epoch
 from graphmesh_nodes.budget import Limits, Usage
 
+from graphmesh_orchestrator.db.clock import LEASE_SECONDS, seconds_now
 from graphmesh_orchestrator.db.rows import RunColumns
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import (
@@ -48,3 +49,17 @@ def run_of(row: Mapping[Any, Any]) -> Run:
         RunState(**{**state, "status": RunStatus(row["status"]), "epoch": Epoch(row["epoch"])}),
         Accounting(row["last_seq"], Usage(**row["usage"])),
     )
+
+
+def thread_row(run: Run) -> dict[str, Any]:
+    """Return the row of the thread that a run creates."""
+    identity, now = run.identity, run.request.created
+    key = {"tenant": identity.tenant, "thread_id": identity.thread_id}
+    return {**key, "graph": identity.graph, "labels": {}, "created": now, "used": now, "ttl_seconds": 0}
+
+
+def lease_columns(run: Run, worker: str) -> dict[str, Any]:
+    """Return the columns of the lease with which a worker begins a new run; of none where the run is pending."""
+    if run.status is RunStatus.RUNNING:
+        return {"lease_owner": worker, "lease_expires": seconds_now() + LEASE_SECONDS}
+    return {"lease_owner": "", "lease_expires": 0}

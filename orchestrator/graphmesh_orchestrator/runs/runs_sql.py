@@ -14,7 +14,7 @@ from graphmesh_chassis.sqlite_connection import deferred
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from graphmesh_orchestrator.db.clock import LEASE_SECONDS, seconds_now
+from graphmesh_orchestrator.db.clock import seconds_now
 from graphmesh_orchestrator.db.id_prefixes import begins_with
 from graphmesh_orchestrator.db.tables import ACTIVE, CLAIMABLE, PENDING, WAITING, events, runs, threads
 from graphmesh_orchestrator.errors import QueueFull, RequestIdReused, ThreadBusy, WrongGraph
@@ -23,7 +23,7 @@ from graphmesh_orchestrator.runs.admission import admitted, preemption_reason
 from graphmesh_orchestrator.runs.events import EventBatch
 from graphmesh_orchestrator.runs.insert_sql import RunInsertBatcher
 from graphmesh_orchestrator.runs.outputs_sql import SqlOutputs
-from graphmesh_orchestrator.runs.rows import CONTENTS, columns_of, run_of
+from graphmesh_orchestrator.runs.rows import CONTENTS, columns_of, lease_columns, run_of, thread_row
 from graphmesh_orchestrator.runs.run import EventPage, Multitask, Run, RunProgress, StreamMode, modes_of
 from graphmesh_orchestrator.runs.runs import MAX_PENDING, PAGE_BYTES, RETRY_SECONDS
 
@@ -63,11 +63,29 @@ class SqlRuns:
                 return begun
             if earlier := await self._stored(run):
                 return earlier
+        if worker and self._database.is_sqlite and run.identity.created_thread and not run.request.is_delayed:
+            begun = admitted(run, (), worker)
+            if await self._insert_with_thread(begun, worker):
+                return begun
         try:
             async with self._database.transaction() as connection:
                 return await self.insert(connection, run, worker)
         except IntegrityError as error:
             return await self._resolve_conflict(run, worker, error)
+
+    async def _insert_with_thread(self, run: Run, worker: str) -> bool:
+        """Store a run and the thread that is created for it, in one switch to SQLite's thread.
+
+        Returns False where it conflicts with a stored run, as of the same request.
+        """
+        try:
+            async with self._database.transaction() as connection:
+                with deferred(connection):
+                    await connection.execute(sa.insert(threads), thread_row(run))
+                    await connection.execute(sa.insert(runs).values(**columns_of(run), **lease_columns(run, worker)))
+        except IntegrityError:
+            return False
+        return True
 
     async def insert(self, connection: AsyncConnection, run: Run, worker: str) -> Run:
         """Store a run within a transaction.
@@ -84,7 +102,7 @@ class SqlRuns:
         if stored.status is RunStatus.PENDING:
             await self._require_capacity(connection, run.identity.tenant)
         with deferred(connection):
-            await connection.execute(sa.insert(runs).values(**columns_of(stored), **_lease(stored, worker)))
+            await connection.execute(sa.insert(runs).values(**columns_of(stored), **lease_columns(stored, worker)))
         if not stored.state.holds_thread:
             await preempt(connection, sa.and_(runs.c.run_id == stored.run_id, READY))
         return stored
@@ -138,7 +156,7 @@ class SqlRuns:
         changed = {"graph": bound, "used": insert.excluded.used}
         upsert = insert.on_conflict_do_update(index_elements=_THREAD_KEY, set_=changed)
         returned = upsert.returning(*_THREAD_KEY, threads.c.graph)
-        rows = await connection.execute(returned, [_thread_row(run) for run in new])
+        rows = await connection.execute(returned, [thread_row(run) for run in new])
         graphs = {(row.tenant, row.thread_id): row.graph for row in rows}
         return [run for run in new if graphs[_thread(run)] == run.identity.graph]
 
@@ -220,7 +238,7 @@ class SqlRuns:
     async def _bind_thread(self, connection: AsyncConnection, run: Run) -> None:
         """Create the run's thread, or bind it to the run's graph, and lock it. Raises WrongGraph."""
         identity, now = run.identity, run.request.created
-        insert = self._database.insert(threads).values(**_thread_row(run))
+        insert = self._database.insert(threads).values(**thread_row(run))
         bound = sa.case((threads.c.graph == "", identity.graph), else_=threads.c.graph)
         upsert = insert.on_conflict_do_update(index_elements=_THREAD_KEY, set_={"graph": bound, "used": now})
         graph = (await connection.execute(upsert.returning(threads.c.graph))).scalar_one()
@@ -261,13 +279,6 @@ class SqlRuns:
 
 def _thread(run: Run) -> tuple[str, str]:
     return run.identity.tenant, run.identity.thread_id
-
-
-def _thread_row(run: Run) -> dict[str, Any]:
-    """Return the row of the thread that a run creates."""
-    identity, now = run.identity, run.request.created
-    key = {"tenant": identity.tenant, "thread_id": identity.thread_id}
-    return {**key, "graph": identity.graph, "labels": {}, "created": now, "used": now, "ttl_seconds": 0}
 
 
 async def _busy(connection: AsyncConnection, new: Sequence[Run]) -> set[tuple[str, str]]:
@@ -342,9 +353,3 @@ def _still_waits(run_id: str) -> sa.ColumnElement[bool]:
 
 def _on_thread(run: Run) -> sa.ColumnElement[bool]:
     return sa.and_(runs.c.tenant == run.identity.tenant, runs.c.thread_id == run.identity.thread_id)
-
-
-def _lease(run: Run, worker: str) -> dict[str, Any]:
-    if run.status is RunStatus.RUNNING:
-        return {"lease_owner": worker, "lease_expires": seconds_now() + LEASE_SECONDS}
-    return {"lease_owner": "", "lease_expires": 0}
