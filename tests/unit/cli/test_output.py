@@ -71,7 +71,11 @@ HOSTILE = "a\x1b[31mb\x07\x9b2Jc\u202ed\x7f"
 """A text that would colour, clear and reverse a terminal."""
 
 
-@pytest.mark.parametrize("make", [str, Text, lambda text: Text.assemble(("node ", "bold"), (text, "dim"))], ids=repr)
+@pytest.mark.parametrize(
+    "make",
+    [str, Text, lambda text: Text.assemble(("node ", "bold"), (text, "dim"))],
+    ids=["str", "text", "assembled"],
+)
 def test_control_characters_do_not_reach_the_terminal(
     capsys: pytest.CaptureFixture[str], make: Callable[[str], str | Text]
 ) -> None:
