@@ -99,9 +99,9 @@ class MeshClient:
     """With the issuer of the tokens for the edge."""
     tenant: str = "default"
     subject: str = ""
-    """Of the tokens; empty: the user of this process."""
+    """The subject of its tokens; empty: the user of this process."""
     roles: Sequence[str] = ()
-    """Of the tokens; empty: those of a developer."""
+    """The roles of its tokens; empty: those of a developer."""
 
     def for_tenant(self, tenant: str, subject: str = "", *roles: str) -> Self:
         """Return a client of another tenant."""

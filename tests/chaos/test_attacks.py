@@ -34,7 +34,7 @@ REPLIES: dict[str, set[Reply]] = {
     "webhooks": {(f"{RUNS}CreateRun", "OK")},
     "many-tenants": {(f"{RUNS}GetRun", "NOT_FOUND")},
 }
-"""Of requests to a path, what an attack gets: the status of HTTP or gRPC, or Envoy's reason."""
+"""The replies that an attack gets, by path: the status of HTTP or gRPC, or Envoy's reason."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -20,7 +20,7 @@ FIRST_BATCH_ITEMS = 16
 BATCH_BYTES = 4 * 1024 * 1024
 """Bytes of values that later batches are to have: rows are decoded on the event loop."""
 ELEMENT_BYTES = 16
-"""What a member or an element counts for, besides its text."""
+"""The bytes that a member or an element counts for, besides its text."""
 
 
 class Items(Protocol):

@@ -32,7 +32,7 @@ NUMBERED = sa.Table(
 
 @pytest.fixture
 def switches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What SQLite's threads execute."""
+    """The functions that the threads of SQLite execute."""
     executed: list[str] = []
     in_thread = SqliteConnection._in_thread
 

@@ -114,14 +114,14 @@ async def statuses(listener: Listener, stack: AsyncExitStack, clients: Iterable[
 
 
 async def connections(listener: Listener) -> Any:
-    """Of many addresses, of which none has more than its share."""
+    """Connect from many addresses, of which none has more than its share."""
     async with AsyncExitStack() as stack:
         seen = await statuses(listener, stack, [f"127.0.1.{number}" for number in range(1, SMALL.connections + 11)])
         return seen[0] >= 10, 0 < seen.total() - seen[0] <= SMALL.connections
 
 
 async def address_connections(listener: Listener) -> Any:
-    """Of one address; then one each of other addresses, of which few are in the same share."""
+    """Connect from one address, then once from each of others, of which few are in the same share."""
     bound = SMALL.address_connections or 0
     async with AsyncExitStack() as stack:
         own = await statuses(listener, stack, ["127.0.0.2"] * (bound + 10))

@@ -40,7 +40,7 @@ SCHEMA = '{"type": "object", "required": ["topic"], "properties": {"topic": {"ty
 UNCOUNTED = sse(openai_chunk({"content": "one two three"}), openai_chunk({}, finish_reason="stop"), "[DONE]")
 """A stream of a server that ignores `stream_options`."""
 LAST_MOMENT = datetime(2026, 11, 30, 23, 59, 59, 999_999, tzinfo=UTC)
-"""Of a day, and of a month."""
+"""The end of a day, and of a month."""
 
 
 class Accounted:

@@ -23,7 +23,7 @@ CALLS = 24
 PRICE = {"input_micro_usd": 1_000_000, "output_micro_usd": 2_000_000}
 """A call with 20 tokens of input and 200 of output costs 420 millionths of a dollar."""
 LAST_MOMENT = datetime(2026, 11, 30, 23, 59, 59, 999_999, tzinfo=UTC)
-"""Of a month: the time that budgets go by."""
+"""The end of a month, as the time of budgets."""
 ANSWER = openai("Fine.", usage={"prompt_tokens": 20, "completion_tokens": 200, "total_tokens": 220})
 
 

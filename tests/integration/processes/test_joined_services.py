@@ -165,7 +165,7 @@ async def test_a_service_runs_from_its_own_interpreter(
 async def test_a_program_without_tls_joins_when_its_entry_states_that(
     team: Team, mesh_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of any language: it reads none of the settings. Otherwise it is refused, and the sentence has the key."""
+    """The program may be in any language: it reads none of the settings. Without the key it is refused, by its name."""
     command = [str(team.python), "-c", WITHOUT_TLS]
     team.join(command=command, folder=".", port=18200)
     with pytest.raises(NotReady, match=r"^shipping .* answers without TLS: .* has to state plaintext: true$"):

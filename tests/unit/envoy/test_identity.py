@@ -97,9 +97,13 @@ def test_the_file_of_what_is_revoked_is_watched(tmp_path: Path) -> None:
     assert table == {"tokens": {"one": True}, "subjects": {"acme/mira": 1_796_036_400}, "tenants": {}}
 
 
-def test_the_number_of_what_is_revoked_is_bounded() -> None:
+def test_entries_of_revoked_tokens_are_bounded() -> None:
+    """Also those of mesh.yaml and of the development issuer together."""
     with pytest.raises(ValueError, match="has 10,001 entries, and may have 10,000"):
         Revoked(tokens=tuple(str(number) for number in range(10_001)))
+    full = Revoked(tokens=tuple(str(number) for number in range(10_000)))
+    with pytest.raises(MeshError, match=r"revoked\.yaml has 10,001 entries, and may have 10,000"):
+        full.joined(Revoked(tokens=("further",)))
 
 
 @pytest.mark.parametrize(

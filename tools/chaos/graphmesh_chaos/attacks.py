@@ -27,7 +27,7 @@ from graphmesh_chaos.http2_connection import CONTINUATION, HEADERS, PING, SETTIN
 IDLE_STREAMS = 4_200
 OPEN_REQUESTS = 5_000
 CHUNK_BYTES = 16_000
-"""Of a body, within the largest frame."""
+"""The part of a body in one frame, below the largest payload."""
 
 
 def cancelled(target: Target, connection: Http2Connection) -> None:

@@ -13,7 +13,7 @@ IDLE_CONNECTIONS = 10_000
 AT_ONCE = 100
 SLOW_CONNECTIONS = 1_000
 SPARE_FILES = 500
-"""Of those that the process may open."""
+"""The open files that are left to the process, of those that it may have, for all but connections."""
 REQUEST = b"GET /v1/runs HTTP/1.1\r\nhost: edge\r\n\r\n"
 
 

@@ -10,7 +10,7 @@ from graphmesh_mesh.service import Listener
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 8, 9
 MAX_FRAME_BYTES = 16_384
-"""Of a payload, which every server accepts."""
+"""The largest payload of a frame that every server accepts."""
 INITIAL_WINDOW = 65_535
 """Bytes that a stream, and a connection, may send before the server grants more."""
 MAX_WINDOW = 2**31 - 1

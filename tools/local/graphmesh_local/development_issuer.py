@@ -39,10 +39,8 @@ CREDENTIALS_SECONDS = 3600.0
 """The life of the token in them."""
 RENEW_SECONDS = 60.0
 """Seconds after which it is renewed: often, since a computer that sleeps does not count."""
-
-
 SUBJECT_RULE = re.compile(r"[!-~]{1,255}")
-"""As that of Envoy's filter."""
+"""A subject, by the rule of Envoy's filter."""
 MAX_SECONDS = 30 * 24 * 3600.0
 """The longest life of a token."""
 
@@ -55,7 +53,7 @@ def with_development_issuer(mesh: Mesh, folder: StateFolder) -> Mesh:
     """Return the mesh with tokens at the edge, of the development issuer and of those that it has.
 
     Raises:
-        MeshError: it has an issuer of the same name, or the file of revoked tokens is broken.
+        MeshError: it has an issuer of the same name, or a file of revoked tokens is broken, or both have too many.
     """
     own = Issuer(issuer=ISSUER, audiences=(AUDIENCE,), jwks_file=open_issuer(folder))
     given, others = mesh.identity or Identity(issuers=(own,)), mesh.identity.issuers if mesh.identity else ()
@@ -138,8 +136,9 @@ def revoke_token(folder: StateFolder, token_id: str) -> None:
     """Let the edge refuse a token, which a mesh that runs from the folder does at once.
 
     Raises:
-        NoIssuer: no mesh with tokens has run from the folder, or another user's has.
+        NoIssuer: no mesh has run from the folder, or another user's has.
         MeshError: the file of revoked tokens is broken.
+        ValueError: it is no id, or the file is full.
     """
     try:
         with folder.issuer_key.open() as key:

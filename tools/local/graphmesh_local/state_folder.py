@@ -89,7 +89,7 @@ class StateFolder:
         """The private key of the development issuer of tokens."""
         self.issuer_jwks = self.path / "issuer-jwks.json"
         self.revoked = self.path / "revoked.yaml"
-        """What the edge refuses of the tokens of that issuer."""
+        """The revoked tokens of that issuer, which the edge refuses."""
         self.credentials = self.path / "credentials.json"
         """A token for clients in the folder of the state folder."""
         self.call_key = self.path / PRIVATE

@@ -17,13 +17,13 @@ ALGORITHMS = {("RSA", ""): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed25519")
 PUBLIC = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 """The members of a public key. A key of another use, or with a private part, is refused and never rendered."""
 MAX_BYTES, MAX_KEYS = 1024 * 1024, 100
-"""Of a file with keys."""
+"""The bounds of a file with keys."""
 MIN_RSA_BITS = 2048
 COORDINATE_BYTES = 32
-"""Of P-256 and Ed25519."""
+"""The length of a coordinate on P-256 and Ed25519."""
 PRIME = 2**256 - 2**224 + 2**192 + 2**96 - 1
 CONSTANT = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
-"""Of P-256, whose points have y² = x³ - 3x + CONSTANT modulo PRIME."""
+"""The parameters of P-256, whose points have y² = x³ - 3x + CONSTANT modulo PRIME."""
 LOOPBACK = ("127.0.0.1", "::1")
 
 Claim = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:/.-]{1,200}$")]
@@ -109,9 +109,9 @@ class Identity(Model):
 
     issuers: Annotated[tuple[Issuer, ...], Field(min_length=1, max_length=20)]
     revoked: RevokedFile = Revoked()
-    """What is refused before its tokens expire."""
+    """Tokens, subjects and tenants that are refused before their tokens expire."""
     advice: Advice = ""
-    """How a caller gets a token: the end of the message to one without a valid token."""
+    """The way to get a token: the end of the message to one without a valid token."""
 
     @model_validator(mode="after")
     def _issuers_are_unique(self) -> Self:

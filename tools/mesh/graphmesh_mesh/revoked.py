@@ -1,4 +1,4 @@
-"""The file with what the edge refuses though its token is valid: tokens, subjects and tenants."""
+"""The file of revoked tokens, subjects and tenants, which the edge refuses although their tokens are valid."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,8 +38,7 @@ class Revoked(BaseModel):
         except MeshError as error:
             raise MeshError(f"{path}: {error}") from None
         except ValidationError as error:
-            first = error.errors()[0]
-            raise MeshError(problem_at(path, first["loc"], first["msg"].removeprefix("Value error, "))) from None
+            raise MeshError(problem_at(path, error.errors()[0]["loc"], _rule(error))) from None
 
     @model_validator(mode="after")
     def _is_bounded(self) -> Self:
@@ -48,19 +47,22 @@ class Revoked(BaseModel):
         return self
 
     def with_token(self, token_id: str) -> "Revoked":
-        """Raises ValueError: it is no id, or there are too many."""
+        """Return it with one more token. Raises ValueError: it is no id, or there are too many."""
         try:
             return Revoked.model_validate({**self.model_dump(), "tokens": sorted({*self.tokens, token_id})})
         except ValidationError as error:
-            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+            raise ValueError(_rule(error)) from None
 
     def joined(self, other: "Revoked") -> "Revoked":
-        """Return what either of them revokes."""
-        return Revoked(
-            tokens=tuple(sorted({*self.tokens, *other.tokens})),
-            subjects=_latest(self.subjects, other.subjects),
-            tenants=_latest(self.tenants, other.tenants),
-        )
+        """Return all that either of them revokes. Raises MeshError: together they have too many entries."""
+        try:
+            return Revoked(
+                tokens=tuple(sorted({*self.tokens, *other.tokens})),
+                subjects=_latest(self.subjects, other.subjects),
+                tenants=_latest(self.tenants, other.tenants),
+            )
+        except ValidationError as error:
+            raise MeshError(f"identity.revoked: with revoked.yaml {_rule(error)}") from None
 
     def table(self) -> dict[str, Any]:
         """Return it as the filter has it, with times in seconds since 1970."""
@@ -80,6 +82,11 @@ def _read_of_mesh(given: Any) -> Any:
 
 RevokedFile = Annotated[Revoked, BeforeValidator(_read_of_mesh)]
 """Given by its path."""
+
+
+def _rule(error: ValidationError) -> str:
+    """Return the first rule that is broken."""
+    return error.errors()[0]["msg"].removeprefix("Value error, ")
 
 
 def _latest(one: Mapping[str, AwareDatetime], other: Mapping[str, AwareDatetime]) -> dict[str, AwareDatetime]:

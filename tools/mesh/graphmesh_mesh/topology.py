@@ -90,7 +90,7 @@ class Mesh(Model):
     egress: Egress | None = None
     """The hosts outside of the mesh that workloads may call. None: they call them without Envoy, all of them."""
     roles: RolesFile | None = None
-    """What the roles of callers may do. None: `graphmesh up` has one, `admin`, which may do all of it."""
+    """The rights of the roles of callers. None: `graphmesh up` has one, `admin`, which may do all of it."""
 
     @model_validator(mode="after")
     def _tokens_have_issuers(self) -> Self:

@@ -3,8 +3,8 @@
 from graphmesh_mesh.envoy.documents import Document, config_source, extension, seconds, typed
 
 REFUSALS = {"burst": 60, "second": 1}
-"""Refused calls that have a line in the log of a listener: in a burst, and a second. Whoever has no token can cause any
-number of them."""
+"""Refused calls that have a line in the log of a listener: in a burst, and a second. Clients without a token can cause
+any number of them."""
 FIELDS = {
     "timestamp": "%START_TIME%",
     "method": "%REQ(:METHOD):32%",

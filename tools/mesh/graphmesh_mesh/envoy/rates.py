@@ -34,12 +34,12 @@ TENANT_ACTIONS: tuple[Document, ...] = (
         }
     },
 )
-"""Of these, one gives the tenant of a call: that of its header, or the default one."""
+"""The actions of a route, of which one gives the tenant of a call: that of its header, or the default one."""
 ADDRESS_KEY, ADDRESS = "masked_remote_address", {"v4_prefix_mask_len": 32, "v6_prefix_mask_len": 64}
 HEALTH_CHECKS = RateLimit(calls=50, period=1.0)
-"""Of each client address: they need no token."""
+"""The health checks of a client address, which need no token."""
 MAX_BUCKETS = 10_000
-"""Of tenants, and of addresses, in each Envoy; above, the one that is unused for the longest time is dropped."""
+"""The buckets of tenants, and of addresses, in each Envoy; above, the one that is unused for longest is dropped."""
 
 
 def actions(limits: Sequence[Document]) -> list[Document]:

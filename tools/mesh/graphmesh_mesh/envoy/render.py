@@ -40,7 +40,7 @@ LARGE_STREAM_POWER = 20
 CONNECTIONS = "envoy.resource_monitors.global_downstream_max_connections"
 REFRESH_SECONDS = 0.1
 CROWDED_PERCENT = 1
-"""Of the time after which a connection without a request is closed, where there are twice as many as a crowd."""
+"""The part of the idle time that remains where there are twice as many connections as a crowd."""
 HEADER = "# Rendered from deploy/mesh.yaml and the protos by `graphmesh render envoy`; edits are overwritten.\n"
 
 
