@@ -81,14 +81,23 @@ async def envoy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Envoy
 
 
 @asynccontextmanager
-async def raw(listener: Listener, sent: bytes = b"", of: str = "127.0.0.1") -> AsyncIterator[asyncio.StreamReader]:
-    """Send bytes on a connection of their own, of a client address."""
+async def connected(
+    listener: Listener, of: str = "127.0.0.1"
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a connection of a client address."""
     reader, writer = await asyncio.open_connection(listener.address, listener.port, local_addr=(of, 0))
     try:
-        writer.write(sent)
-        yield reader
+        yield reader, writer
     finally:
         writer.close()
+
+
+@asynccontextmanager
+async def raw(listener: Listener, sent: bytes = b"", of: str = "127.0.0.1") -> AsyncIterator[asyncio.StreamReader]:
+    """Send bytes on a connection of their own, of a client address."""
+    async with connected(listener, of) as (reader, writer):
+        writer.write(sent)
+        yield reader
 
 
 async def rest(reader: asyncio.StreamReader) -> bytes:
@@ -106,17 +115,26 @@ async def status(reader: asyncio.StreamReader) -> int:
     return 0
 
 
-async def statuses(listener: Listener, stack: AsyncExitStack, clients: Iterable[str]) -> Counter[int]:
-    """Make a request on a connection of each client address, which stay open."""
-    sent = SHORT_TEXT + b"\r\n"
-    opened = [await stack.enter_async_context(raw(listener, sent, of=client)) for client in clients]
-    return Counter([await status(reader) for reader in opened])
+async def statuses(listener: Listener, stack: AsyncExitStack, clients: Iterable[str], refused: int = 0) -> Counter[int]:
+    """Make a request on a connection of each client address, which stay open.
+
+    The requests end once so many connections are refused: in a crowd, those without a request are soon closed.
+    """
+    opened = [await stack.enter_async_context(connected(listener, client)) for client in clients]
+    for _, writer in opened:
+        writer.write(SHORT_TEXT)
+    while sum(reader.at_eof() or reader.exception() is not None for reader, _ in opened) < refused:
+        await asyncio.sleep(0.01)
+    for _, writer in opened:
+        writer.write(b"\r\n")
+    return Counter([await status(reader) for reader, _ in opened])
 
 
 async def connections(listener: Listener) -> Any:
     """Connect from many addresses, of which none has more than its share."""
+    clients = [f"127.0.1.{number}" for number in range(1, SMALL.connections + 11)]
     async with AsyncExitStack() as stack:
-        seen = await statuses(listener, stack, [f"127.0.1.{number}" for number in range(1, SMALL.connections + 11)])
+        seen = await statuses(listener, stack, clients, refused=10)
         return seen[0] >= 10, 0 < seen.total() - seen[0] <= SMALL.connections
 
 
@@ -124,7 +142,7 @@ async def address_connections(listener: Listener) -> Any:
     """Connect from one address, then once from each of others, of which few are in the same share."""
     bound = SMALL.address_connections or 0
     async with AsyncExitStack() as stack:
-        own = await statuses(listener, stack, ["127.0.0.2"] * (bound + 10))
+        own = await statuses(listener, stack, ["127.0.0.2"] * (bound + 10), refused=10)
         others = await statuses(listener, stack, [f"127.0.1.{number}" for number in range(1, 11)])
         return own[0], others[0] < 5
 
