@@ -14,7 +14,8 @@ from graphmesh_mesh.sample import MESH_FILE
 from graphmesh_mesh.topology import load
 
 from tests.acceptance import wheel_environment as wheel_environments
-from tests.acceptance.local_mesh import LocalMesh, mesh_of, start_mesh
+from tests.acceptance.local_mesh import LocalMesh, start_mesh
+from tests.acceptance.mesh_file import mesh_of
 from tests.acceptance.wheel_environment import WheelEnvironment
 
 

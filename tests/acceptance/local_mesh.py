@@ -1,7 +1,6 @@
 """A mesh of real processes behind real Envoy: calls of clients and services, and faults of processes."""
 
 import asyncio
-import importlib
 import json
 import os
 import signal
@@ -15,7 +14,6 @@ from typing import Any, Self, TypeVar
 from uuid import uuid4
 
 import grpc
-import yaml
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from graphmesh.billing.v1 import (
@@ -41,7 +39,6 @@ from graphmesh_chassis.call_tokens import CallSigner
 from graphmesh_chassis.channel import Channel, Headers
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import CallerError, DependencyError
-from graphmesh_chassis.testing.bad_fields import rpcs_of
 from graphmesh_chassis.workload import client_credentials
 from graphmesh_client import Client
 from graphmesh_contracts import Method, Rpc, method_policy
@@ -49,7 +46,7 @@ from graphmesh_contracts.workloads import ENVOY
 from graphmesh_local.child_process import State
 from graphmesh_local.development_issuer import ADMIN, developer_token, token_source
 from graphmesh_local.running_mesh import RunningMesh, running_mesh
-from graphmesh_local.server_programs import ORCHESTRATOR, local_address
+from graphmesh_local.server_programs import local_address
 from graphmesh_local.spawning import Spawner
 from graphmesh_local.state_folder import StateFolder
 from graphmesh_local.supervisor import OnDeath
@@ -270,47 +267,6 @@ async def call_port(
         return await call(
             request, timeout=60, metadata=stated_headers(rpc, "default", uuid4().hex) if headers is None else headers
         )
-
-
-def patient(service: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a service's entry of mesh.yaml with timeouts that its calls keep on any machine."""
-    package, _, name = service["service"].rpartition(".")
-    handle = getattr(importlib.import_module(package), name)
-    return {**service, "methods": {rpc.method: {"timeout": "60s"} for rpc in rpcs_of(handle)}}
-
-
-def mesh_of(
-    folder: Path,
-    *names: str,
-    edge: str = "orchestrator",
-    mesh: Mapping[str, Any] | None = None,
-    are_patient: bool = False,
-    **changes: Mapping[str, Any],
-) -> Path:
-    """Write a mesh.yaml with only these services of the real one, and with `changes` of some of them.
-
-    Args:
-        mesh: changes of the section `mesh`.
-        are_patient: whether calls of the services, except for the orchestrator, may take long.
-    """
-    whole = yaml.safe_load(MESH_FILE.read_text())
-    del whole["roles"]  # they name tools of all services
-    services = {name: {**whole["services"][name], **changes.get(name, {})} for name in names}
-    if are_patient:
-        services |= {name: patient(services[name]) for name in names if name != ORCHESTRATOR}
-    path = folder / "mesh.yaml"
-    path.write_text(
-        yaml.safe_dump(
-            {
-                **whole,
-                "edge": {**whole["edge"], "services": [edge]},
-                "mesh": {**whole["mesh"], **(mesh or {})},
-                "services": services,
-                "environments": {},
-            }
-        )
-    )
-    return path
 
 
 def eur(amount_minor: int) -> Money:

@@ -14,7 +14,8 @@ from graphmesh.ticketing.v1 import SearchTicketsRequest, TicketingService
 from graphmesh_chassis.errors import ProviderMisconfigured, ProviderUnavailable
 from graphmesh_local.spawning import Spawner
 
-from tests.acceptance.local_mesh import LocalMesh, mesh_of, start_mesh
+from tests.acceptance.local_mesh import LocalMesh, start_mesh
+from tests.acceptance.mesh_file import mesh_of
 from tests.integration.model.vendor_server import Reply, Request, VendorServer, failing, openai
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -9,7 +9,8 @@ from graphmesh.billing.v1 import BillingService, CreateInvoiceRequest, InvoiceLi
 from graphmesh_chassis.errors import ConcurrencyLimit, GraphmeshError
 from graphmesh_local.spawning import Spawner
 
-from tests.acceptance.local_mesh import MIRA, MeshClient, eur, mesh_of, start_mesh, wait_until
+from tests.acceptance.local_mesh import MIRA, MeshClient, eur, start_mesh, wait_until
+from tests.acceptance.mesh_file import mesh_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -19,7 +19,8 @@ from graphmesh_local.child_process import Child, State
 from graphmesh_local.server_programs import ORCHESTRATOR
 from graphmesh_local.spawning import Spawner
 
-from tests.acceptance.local_mesh import LocalMesh, eventually, mesh_of, output, start_mesh, wait_until
+from tests.acceptance.local_mesh import LocalMesh, eventually, output, start_mesh, wait_until
+from tests.acceptance.mesh_file import mesh_of
 from tests.shipping.contract import NAME
 from tests.shipping.team import Team, external_service, found_team, parcels
 

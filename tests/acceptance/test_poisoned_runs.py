@@ -14,7 +14,8 @@ from graphmesh_local.running_mesh import RunningMesh, running_mesh
 from graphmesh_local.spawning import Spawner
 from graphmesh_local.supervisor import OnDeath
 
-from tests.acceptance.local_mesh import mesh_of, output
+from tests.acceptance.local_mesh import output
+from tests.acceptance.mesh_file import mesh_of
 from tests.acceptance.poisoned_graphs import STEPS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -20,12 +20,12 @@ from tests.acceptance.local_mesh import (
     PRICE,
     MeshClient,
     eventually,
-    mesh_of,
     output,
     refund_request,
     wait_for_node,
     write_locked,
 )
+from tests.acceptance.mesh_file import mesh_of
 from tests.integration.processes.mesh_process import graphmesh_up, processes_of
 
 INVOICES = [f"INV-{number}" for number in range(6)]

@@ -10,16 +10,8 @@ import pytest_asyncio
 from graphmesh_local.backends import Postgres
 from graphmesh_local.spawning import Spawner
 
-from tests.acceptance.local_mesh import (
-    PRICE,
-    TWO_REPLICAS,
-    LocalMesh,
-    mesh_of,
-    output,
-    refund_request,
-    start_mesh,
-    wait_until,
-)
+from tests.acceptance.local_mesh import PRICE, TWO_REPLICAS, LocalMesh, output, refund_request, start_mesh, wait_until
+from tests.acceptance.mesh_file import mesh_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -17,7 +17,8 @@ from graphmesh_local.backends import Postgres
 from graphmesh_local.child_process import State
 from graphmesh_local.spawning import Spawner
 
-from tests.acceptance.local_mesh import mesh_of, start_mesh, stated_headers, wait_until
+from tests.acceptance.local_mesh import start_mesh, stated_headers, wait_until
+from tests.acceptance.mesh_file import mesh_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -15,7 +15,8 @@ from graphmesh.crm.v1 import CreateCustomerRequest, CrmService
 from graphmesh_local.spawning import Spawner
 from psycopg import AsyncConnection
 
-from tests.acceptance.local_mesh import LocalMesh, eventually, mesh_of, start_mesh
+from tests.acceptance.local_mesh import LocalMesh, eventually, start_mesh
+from tests.acceptance.mesh_file import mesh_of
 from tests.acceptance.refund_watcher import RefundWatcher, assert_refunded_once, is_refunded_once
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -11,7 +11,8 @@ import pytest_asyncio
 from graphmesh.orchestrator.v1 import RunStatus
 from graphmesh_local.spawning import Spawner
 
-from tests.acceptance.local_mesh import LocalMesh, mesh_of, output, start_mesh
+from tests.acceptance.local_mesh import LocalMesh, output, start_mesh
+from tests.acceptance.mesh_file import mesh_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

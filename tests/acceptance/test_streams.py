@@ -14,7 +14,8 @@ from graphmesh_contracts import struct_value
 from graphmesh_local.backends import Postgres
 from graphmesh_local.spawning import Spawner
 
-from tests.acceptance.local_mesh import TWO_REPLICAS, LocalMesh, mesh_of, start_mesh
+from tests.acceptance.local_mesh import TWO_REPLICAS, LocalMesh, start_mesh
+from tests.acceptance.mesh_file import mesh_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -431,7 +431,7 @@ async def test_an_edit_of_the_roles_applies_to_open_connections(edge: TokenEdge)
     await calls_until(ROLES, grpc.StatusCode.PERMISSION_DENIED)
 
 
-async def test_what_is_revoked_is_refused_on_open_connections(edge: TokenEdge) -> None:
+async def test_revoked_tokens_are_refused_on_open_connections(edge: TokenEdge) -> None:
     """One token by its id; all tokens of a subject or of a tenant that were issued before a time, or state none."""
     noon, text = 1_790_000_000, "2026-09-21T14:13:20Z"
     revoked = {"tokens": ["one"], "subjects": {"acme/eve": text}, "tenants": {"closed": text}}

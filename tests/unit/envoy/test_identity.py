@@ -86,7 +86,7 @@ def test_what_breaks_a_rule_is_refused_by_name(tmp_path: Path, changes: dict[str
     assert rule in str(refused.value)
 
 
-def test_the_file_of_what_is_revoked_is_watched(tmp_path: Path) -> None:
+def test_the_file_of_revoked_tokens_is_watched(tmp_path: Path) -> None:
     """Its path is relative to mesh.yaml."""
     (tmp_path / "revoked.yaml").write_text("tokens: [one]\nsubjects: {acme/mira: 2026-11-30T12:00:00+01:00}\n")
     mesh, read = mesh_of(tmp_path, {**IDENTITY, "revoked": "revoked.yaml"}), list[Path]()
@@ -119,7 +119,7 @@ def test_entries_of_revoked_tokens_are_bounded() -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_a_broken_file_of_what_is_revoked_is_refused(tmp_path: Path, content: str | None, rule: str) -> None:
+def test_a_broken_file_of_revoked_tokens_is_refused(tmp_path: Path, content: str | None, rule: str) -> None:
     file = tmp_path / "revoked.yaml"
     if content is not None:
         file.write_text(content)

@@ -71,7 +71,7 @@ async def run_attacks(names: Sequence[str], state: Path, samples: int, console: 
 
 @asynccontextmanager
 async def _warm_mesh(state: Path, spawn: Spawner) -> AsyncIterator[AttackedMesh]:
-    """A new mesh that is as fast as it gets."""
+    """A new mesh with open connections and full caches."""
     StateFolder(state).delete()
     async with attacked_mesh(state, spawn) as mesh:
         await observe(mesh.running, WARM_UP)

@@ -15,7 +15,7 @@ INITIAL_WINDOW = 65_535
 """Bytes that a stream, and a connection, may send before the server grants more."""
 MAX_WINDOW = 2**31 - 1
 INITIAL_WINDOW_SIZE = 4
-"""The setting of that name."""
+"""The identifier of SETTINGS_INITIAL_WINDOW_SIZE."""
 END_STREAM, END_HEADERS = 1, 4
 CANCEL = 8
 MAX_PREFIX = 127

@@ -27,7 +27,7 @@ class Entry:
     number: int | None
     """The place in the chain; None where the row is not sealed yet, and of a line of Envoy's log."""
     source: str = ""
-    """The address that a call came from which Envoy has refused, as it has no caller that is known."""
+    """The address or the certificate of a call that Envoy has refused, where its caller is not known."""
 
     @property
     def act(self) -> str:

@@ -48,7 +48,7 @@ def envoy_refusals(logs: Path, tenant: str, limit: int) -> Iterator[Entry]:
 
 
 def _refusal(fields: Mapping[str, Any], time: datetime) -> Refused | None:
-    """Return what a line is about; None where Envoy has refused nothing, or a service has."""
+    """Return the refusal of a line; None where Envoy has refused nothing, or a service has."""
     status = STATUSES.get(str(fields.get("http_status")), str(fields.get("grpc_status", "")))
     if fields.get("listener") not in LISTENERS or "replica" in fields or status not in STATUSES.values():
         return None
