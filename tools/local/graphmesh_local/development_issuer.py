@@ -16,7 +16,7 @@ from uuid import uuid4
 import yaml
 from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.identity import Identity, Issuer
-from graphmesh_mesh.revoked import Revoked
+from graphmesh_mesh.revoked import SUBJECT, Revoked
 from graphmesh_mesh.roles import ALL, Role, Roles
 from graphmesh_mesh.topology import Mesh
 
@@ -39,8 +39,7 @@ CREDENTIALS_SECONDS = 3600.0
 """The life of the token in them."""
 RENEW_SECONDS = 60.0
 """Seconds after which it is renewed: often, since a computer that sleeps does not count."""
-SUBJECT_RULE = re.compile(r"[!-~]{1,255}")
-"""A subject, by the rule of Envoy's filter."""
+SUBJECT_RULE = re.compile(SUBJECT)
 MAX_SECONDS = 30 * 24 * 3600.0
 """The longest life of a token."""
 

@@ -12,10 +12,11 @@ from graphmesh_mesh.mesh_files import problem_at, read_yaml
 MAX_REVOKED = 10_000
 """The most entries of the file: Envoy has all of them in memory. Those of tokens that have expired may be deleted."""
 
-TENANT = r"[a-z0-9][a-z0-9_-]{0,62}"
+TENANT, SUBJECT = r"[a-z0-9][a-z0-9_-]{0,62}", r"[!-~]{1,255}"
+"""The rules for the tenant and the subject of a token."""
 TokenId = Annotated[str, Field(pattern=r"^[!-~]{1,255}$")]
 Tenant = Annotated[str, Field(pattern=f"^{TENANT}$")]
-Subject = Annotated[str, Field(pattern=f"^{TENANT}/[!-~]{{1,255}}$")]
+Subject = Annotated[str, Field(pattern=f"^{TENANT}/{SUBJECT}$")]
 
 
 class Revoked(BaseModel):

@@ -13,11 +13,12 @@ from graphmesh_mesh.envoy.documents import TENANT_HEADER, Document
 from graphmesh_mesh.openapi.bindings import Binding, bindings, query_fields
 from graphmesh_mesh.openapi.errors import STATUS, error_responses
 from graphmesh_mesh.openapi.schemas import Schemas, required_fields
+from graphmesh_mesh.revoked import TENANT
 from graphmesh_mesh.topology import Mesh
 
 OPENAPI = "openapi.json"
 """The name of the file beside Envoy's."""
-TENANT_PATTERN = "^[a-z0-9][a-z0-9_-]{0,62}$"
+TENANT_PATTERN = f"^{TENANT}$"
 PARAMETERS: dict[str, Document] = {
     "tenant": {
         "name": TENANT_HEADER,
