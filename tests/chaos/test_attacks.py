@@ -64,8 +64,8 @@ async def test_another_tenant_has_no_error(mesh: AttackedMesh, hostile: Attacker
 
 
 @pytest.mark.parametrize("name", REPLIES)
-async def test_an_attack_is_what_its_name_says(mesh: AttackedMesh, hostile: Attacker, name: str) -> None:
-    """It lasts until it has got its replies."""
+async def test_an_attack_gets_its_replies(mesh: AttackedMesh, hostile: Attacker, name: str) -> None:
+    """Each attack sends requests of its kind, by the log of Envoy; it lasts until all replies were sent."""
     log = mesh.running.folder.logs / "envoy.log"
     before, missing = log.stat().st_size, REPLIES[name]
     async with hostile.attacking(name):

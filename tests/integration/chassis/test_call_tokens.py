@@ -156,7 +156,7 @@ async def test_a_signer_goes_by_the_clock_of_the_service(
 async def test_a_service_whose_clock_never_agrees_is_not_called_again_and_again(
     served: Served, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may lie."""
+    """A service may state any time: the call ends after three attempts."""
     attempts = count(1)
 
     def refuse(claims: Any, now: float) -> None:

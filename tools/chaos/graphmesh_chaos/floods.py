@@ -162,4 +162,4 @@ FLOODS: dict[str, Attack] = {
     "webhooks": webhooks,
     "many-tenants": repeated(of_many_tenants, 300),
 }
-"""By name."""
+"""The floods by name."""
