@@ -44,8 +44,10 @@ def make(folder: Path) -> WheelEnvironment:
     """Build the wheels, and install them with the locked versions of all that they need; no network is used."""
     made = WheelEnvironment(folder / "env", folder / "wheels")
     variables = {**made.variables, "UV_PROJECT_ENVIRONMENT": str(made.folder), "UV_OFFLINE": "1"}
-    options = ("--no-install-workspace", "--no-dev", "--all-packages", "--all-extras", "--frozen", "--quiet")
-    checked([uv(), "sync", *options, "--python", sys.executable], ROOT, variables)
+    options = ("--no-install-workspace", "--no-dev", "--all-packages", "--frozen", "--quiet")
+    # The extra tiny has a model of 90 MB, which `make env` does not install.
+    extras = ("--all-extras", "--no-extra", "tiny")
+    checked([uv(), "sync", *options, *extras, "--python", sys.executable], ROOT, variables)
     variables["SETUPTOOLS_SCM_PRETEND_VERSION"] = VERSION
     for name in PACKAGES:
         build = ("build", "--quiet", "--wheel", "--package", f"graphmesh-{name}", "--out-dir", made.wheels)
