@@ -12,6 +12,7 @@ from graphmesh.billing.v1 import BillingService, GetTrialBalanceRequest
 from graphmesh.orchestrator.v1 import GetRunRequest, ListRunsRequest, RunService
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
+from graphmesh_chassis.errors import ConcurrencyLimit
 from graphmesh_contracts import Rpc
 
 from tests.acceptance.local_mesh import LocalMesh
@@ -44,11 +45,17 @@ def cancelled_after(seconds: float) -> Attack:
 
 
 async def outcome(call: Any) -> str:
-    """Return the code of a call. Envoy closes connections on which most calls are cancelled early."""
+    """Return the code of a call, or the reason where it got no slot.
+
+    Envoy closes connections on which most calls are cancelled early.
+    """
     code, details = await call.code(), await call.details() or ""
     if "Stream removed" in details:
         return "CUT_OFF"
-    return f"UNKNOWN: {details}" if code is grpc.StatusCode.UNKNOWN else str(code.name)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and details.startswith("The service processes "):
+        return ConcurrencyLimit.reason
+    is_explained = code in (grpc.StatusCode.UNKNOWN, grpc.StatusCode.RESOURCE_EXHAUSTED)
+    return f"{code.name}: {details}" if is_explained else str(code.name)
 
 
 async def attack(mesh: LocalMesh, at: str, rpc: Rpc[Any, Any], request: Message, one: Attack) -> Counter[str]:
@@ -89,7 +96,7 @@ async def watch(mesh: LocalMesh, attacking: asyncio.Task[Counter[str]]) -> int:
 @pytest.mark.parametrize("at", ["edge", "mesh"])
 async def test_another_tenant_s_calls_succeed(mesh: LocalMesh, at: str, one: Attack) -> None:
     """Short deadlines and cancellations at the orchestrator and at a tool service. The caller gets its own outcome:
-    RESOURCE_EXHAUSTED where no slot became free before its deadline, and never UNAVAILABLE, which its mesh would count
+    CONCURRENCY_LIMIT where no slot became free before its deadline, and never UNAVAILABLE, which its mesh would count
     as a failure of the replica."""
     targets: dict[str, tuple[Rpc[Any, Any], Message]] = {
         "edge": (RunService.GetRun, GetRunRequest(run_id="run_unknown")),
@@ -97,5 +104,5 @@ async def test_another_tenant_s_calls_succeed(mesh: LocalMesh, at: str, one: Att
     }
     attacking = asyncio.create_task(attack(mesh, at, *targets[at], one))
     assert await watch(mesh, attacking) > 20
-    own = {"OK", "NOT_FOUND", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "CANCELLED", "CUT_OFF"}
+    own = {"OK", "NOT_FOUND", "DEADLINE_EXCEEDED", ConcurrencyLimit.reason, "CANCELLED", "CUT_OFF"}
     assert set(await attacking) <= own
