@@ -15,7 +15,7 @@ from graphmesh_mesh.topology import load
 
 from tests.acceptance import wheel_environment as wheel_environments
 from tests.acceptance.local_mesh import LocalMesh, start_mesh
-from tests.acceptance.mesh_file import mesh_of
+from tests.acceptance.mesh_file import mesh_of, patient_mesh
 from tests.acceptance.wheel_environment import WheelEnvironment
 
 
@@ -28,8 +28,9 @@ async def spawn() -> AsyncIterator[Spawner]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def mesh(tmp_path_factory: pytest.TempPathFactory, spawn: Spawner) -> AsyncIterator[LocalMesh]:
-    """The whole of deploy/mesh.yaml with the sample shop. Tests do not touch its processes."""
-    async with start_mesh(tmp_path_factory.mktemp("mesh"), spawn) as mesh:
+    """The whole of deploy/mesh.yaml, with patience, and with the sample shop. Tests do not touch its processes."""
+    folder = tmp_path_factory.mktemp("mesh")
+    async with start_mesh(folder, spawn, patient_mesh(folder)) as mesh:
         await load_sample_shop(mesh.channel)
         yield mesh
 

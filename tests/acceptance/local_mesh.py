@@ -205,11 +205,15 @@ class LocalMesh(MeshClient):
             yield
 
     async def is_answering(self, name: str) -> bool:
-        """Whether a service responds to calls through the mesh listener, be it with an error of the caller."""
+        """Whether a service responds to calls at the listener of its callers, be it with an error of the caller."""
         rpc = next(rpc for rpc in rpcs(self.running.mesh.services[name]) if isinstance(rpc, Rpc))
         with suppress(CallerError):
             try:
-                await self.call(rpc, rpc.request(), timeout=1)
+                if name in self.running.mesh.edge.services:
+                    async with self.client(retry_timeout=0) as client:
+                        await client.list_graphs()
+                else:
+                    await self.call(rpc, rpc.request(), timeout=1)
             except DependencyError:
                 return False
         return True

@@ -1,4 +1,4 @@
-"""A mesh.yaml with some of the services of the real one."""
+"""The mesh.yaml of the sample: with some of its services, or with patience."""
 
 import importlib
 from collections.abc import Mapping
@@ -7,15 +7,27 @@ from typing import Any
 
 import yaml
 from graphmesh_chassis.testing.bad_fields import rpcs_of
+from graphmesh_contracts import method_policy
 from graphmesh_local.server_programs import ORCHESTRATOR
 from graphmesh_mesh.sample import MESH_FILE
 
 
 def patient(service: Mapping[str, Any]) -> dict[str, Any]:
     """Return a service's entry of mesh.yaml with timeouts that its calls keep on any machine."""
-    package, _, name = service["service"].rpartition(".")
-    handle = getattr(importlib.import_module(package), name)
-    return {**service, "methods": {rpc.method: {"timeout": "60s"} for rpc in rpcs_of(handle)}}
+    names = [name.rpartition(".") for name in (service["service"], *service.get("beside", ()))]
+    handles = [getattr(importlib.import_module(package), name) for package, _, name in names]
+    quick = [rpc for handle in handles for rpc in rpcs_of(handle) if method_policy(rpc.descriptor).timeout < 60]
+    return {**service, "methods": {rpc.method: {"timeout": "60s"} for rpc in quick}}
+
+
+def patient_mesh(folder: Path) -> Path:
+    """Write the mesh.yaml of the sample with timeouts that calls keep on any machine."""
+    whole = yaml.safe_load(MESH_FILE.read_text())
+    whole["services"] = {name: patient(service) for name, service in whole["services"].items()}
+    whole["roles"] = str(MESH_FILE.resolve().parent / whole["roles"])
+    path = folder / "mesh.yaml"
+    path.write_text(yaml.safe_dump(whole))
+    return path
 
 
 def mesh_of(
