@@ -18,8 +18,8 @@ from psycopg import Connection
 from graphmesh_sql.domain import LimitExceeded
 
 POLL_SECONDS: Final = 0.02
-REMOTE_POLL_SECONDS: Final = 0.1
-"""Also the time for which a query runs before the second connection is opened."""
+"""A backend can take 50 MB meanwhile. A query of a server elsewhere runs for this long before the second connection is
+opened."""
 STACK_BYTES: Final = 256 * 1024
 PAGE_BYTES: Final = resource.getpagesize()
 EXCEEDED: Final = "the query needs more memory than a query may use in the database: read less, or aggregate"
@@ -51,7 +51,10 @@ def bounded_memory(connection: Connection[Any], limit: int, connect: Callable[[]
     if not is_local and not has_function:
         yield
         return
-    watch = _Watch(connection, limit, pid, None if is_local else connect)
+    first = 0
+    with suppress(OSError):  # the backend has ended, which the query shows
+        first = _statm(pid)[1] if is_local else _remote(connection, pid)
+    watch = _Watch(connection, first + limit, pid, None if is_local else connect)
     try:
         yield
     except psycopg.errors.QueryCanceled as error:
@@ -84,7 +87,7 @@ def _statm(pid: int) -> tuple[int, int]:
 
 
 class _Watch:
-    """A thread that cancels the connection's query when its backend has taken more than `limit` bytes."""
+    """A thread that cancels the connection's query when its backend has more than `limit` bytes."""
 
     def __init__(
         self, connection: Connection[Any], limit: int, pid: int, connect: Callable[[], Connection[Any]] | None
@@ -104,17 +107,18 @@ class _Watch:
     def _run(self) -> None:
         with suppress(OSError, psycopg.Error):  # the backend, or its server, has ended
             if self._connect is None:
-                self._poll(lambda: _statm(self._pid)[1], POLL_SECONDS)
-            elif not self._stopped.wait(REMOTE_POLL_SECONDS):
+                self._poll(lambda: _statm(self._pid)[1])
+            elif not self._stopped.wait(POLL_SECONDS):
                 with self._connect() as other:
-                    self._poll(lambda: _remote(other, self._pid), REMOTE_POLL_SECONDS)
+                    self._poll(lambda: _remote(other, self._pid))
 
-    def _poll(self, gauge: Gauge, seconds: float) -> None:
-        first = gauge()
-        while not self._stopped.wait(seconds):
-            if gauge() - first > self._limit:
+    def _poll(self, gauge: Gauge) -> None:
+        while True:
+            if gauge() > self._limit:
                 self.exceeded = True
                 self._connection.cancel_safe(timeout=5.0)
+            if self._stopped.wait(POLL_SECONDS):
+                return
 
 
 def _remote(connection: Connection[Any], pid: int) -> int:
