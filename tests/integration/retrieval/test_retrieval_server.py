@@ -251,8 +251,8 @@ async def test_the_small_model_finds_paraphrases(tmp_path: Path) -> None:
 
 
 async def test_an_embedder_that_cannot_be_used_is_refused_at_the_start(tmp_path: Path) -> None:
-    settings = Settings(database_url=SecretUrl(f"sqlite+aiosqlite:///{tmp_path}/r.db"), embedder="nobody:model")
-    with pytest.raises(BadSetting, match="GRAPHMESH_RETRIEVAL_EMBEDDER=nobody:model cannot be used"):
+    settings = Settings(database_url=SecretUrl(f"sqlite+aiosqlite:///{tmp_path}/r.db"), embedder="unknown:model")
+    with pytest.raises(BadSetting, match="GRAPHMESH_RETRIEVAL_EMBEDDER=unknown:model cannot be used"):
         async with build(settings):
             pass
 
