@@ -122,13 +122,16 @@ class GraphHarness:
         input_tokens: int = 10,
         output_tokens: int = 5,
         cost: int = 0,
+        offline: bool = False,
     ) -> None:
         """Add replies of the model, in order: text, values of a requested schema, or an AIMessage with tool calls. A
         function replies to every further prompt.
 
-        `input_tokens`, `output_tokens` and `cost` (millionths of a US dollar) are the usage of each call.
+        `input_tokens`, `output_tokens` and `cost` (millionths of a US dollar) are the usage of each call. `offline`
+        makes them those of the offline composer, on which graphs do not act.
         """
         self._model.add(replies)
+        self._model.offline = offline
         self._model.usage = ModelUsage(input_tokens=input_tokens, output_tokens=output_tokens, cost_micro_usd=cost)
 
     @property

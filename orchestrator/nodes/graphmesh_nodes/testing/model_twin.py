@@ -23,6 +23,7 @@ class ModelTwin:
     def __init__(self) -> None:
         self._replies: deque[Reply | Callable[[pb.Prompt], Reply]] = deque()
         self.usage = pb.Usage()
+        self.offline = False
         self.prompts: list[pb.Prompt] = []
         self.errors: list[HarnessError] = []
 
@@ -48,7 +49,12 @@ class ModelTwin:
         message = _message(self._next(prompt))
         reason = pb.FinishReason.FINISH_REASON_TOOL_CALLS if message.tool_calls else pb.FinishReason.FINISH_REASON_STOP
         return pb.GenerateResponse(
-            message=message, finish_reason=reason, usage=self.usage, model="twin", provider="twin", offline=True
+            message=message,
+            finish_reason=reason,
+            usage=self.usage,
+            model="twin",
+            provider="twin",
+            offline=self.offline,
         )
 
     def _next(self, prompt: pb.Prompt) -> Reply:
