@@ -61,6 +61,16 @@ def test_long_names_are_apart_from_what_follows() -> None:
     ]
 
 
+def test_questions_are_shown_with_what_is_proposed() -> None:
+    parked = pb.Run(run_id="run_1", interrupts=[pb.Interrupt(node="confirm", interrupt_id="i")])
+    value = {"question": "Refund 18.90 EUR?", "error": "answer.accept: must be a boolean", "proposal": {"id": "ab"}}
+    parked.interrupts[0].value.struct_value.CopyFrom(to_struct(value))
+    question, proposal, command = open_questions(parked, lambda *words: " ".join(words))
+    assert question.plain.split(maxsplit=1) == ["confirm", "answer.accept: must be a boolean: Refund 18.90 EUR?"]
+    assert proposal.plain.strip() == '{"proposal": {"id": "ab"}}'
+    assert command.plain.strip() == "resume run_1 ANSWER"
+
+
 def test_parts_of_messages_are_text() -> None:
     lines = shown(chunk("good "), chunk("day"), chunk("by hand", "ai"))
     assert lines[0].split() == ["talk", "“good", "day”"]

@@ -149,6 +149,8 @@ def open_questions(run: Run, command: Callable[..., str]) -> Iterator[Text]:
     for one in run.interrupts:
         words = ["resume", run.run_id, *(["ANSWER"] if is_single else ["--answer", f"{one.interrupt_id}=ANSWER"])]
         yield Text.assemble((_column(one.node), "bold"), (printable(_question(one)), "yellow"))
+        if proposal := _proposal(one):
+            yield Text(f"  {'':<12}{printable(proposal)}", style="dim")
         yield Text(f"  {'':<12}{command(*(['approve', one.approval_id] if one.approval_id else words))}", style="dim")
 
 
@@ -157,7 +159,19 @@ def _question(interrupt: Interrupt) -> str:
     value = interrupt_value(interrupt)
     if interrupt.approval_id:
         return f"{value.get('tool', '')}  {value.get('question', '')}".strip()
+    if isinstance(value, dict) and isinstance(value.get("question"), str):
+        return ": ".join(str(value[key]) for key in ("error", "question") if value.get(key))
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _proposal(interrupt: Interrupt) -> str:
+    """Return the members of an interrupt beside its question as JSON, of which an answer may name some; empty for
+    none."""
+    value = interrupt_value(interrupt)
+    if interrupt.approval_id or not isinstance(value, dict) or not isinstance(value.get("question"), str):
+        return ""
+    rest = {key: member for key, member in value.items() if key not in ("question", "error")}
+    return json.dumps(rest, ensure_ascii=False) if rest else ""
 
 
 def local_time(timestamp: Timestamp) -> str:
