@@ -17,7 +17,7 @@ from graphmesh_nodes.fallbacks import Fallback, Node, Update, degrade, escalate,
 from graphmesh_nodes.message_history import bounded_messages
 from graphmesh_nodes.model_tools import ToolSchema, tool_schema, tool_schemas
 from graphmesh_nodes.remote_node import remote
-from graphmesh_nodes.rpc_tools import tools
+from graphmesh_nodes.rpc_tools import run_customer, tools
 from graphmesh_nodes.tool_calls import ToolCalled
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "instead",
     "remote",
     "run_context",
+    "run_customer",
     "service",
     "stream",
     "tool_schema",

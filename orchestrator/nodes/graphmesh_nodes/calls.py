@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 from google.protobuf.message import Message
 from graphmesh.model.v1 import FailedAttempt, ModelService, Usage
 from graphmesh_chassis import metadata
+from graphmesh_chassis.customers import require_customer
 from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.errors import Cancelled, GraphmeshError
 from graphmesh_contracts import Idempotency, Method, MethodPolicy, Rpc, StreamingRpc
@@ -36,6 +37,7 @@ async def call(
     *,
     ordinal: int = 0,
     approval: ApprovalRequest | None = None,
+    customer: str = "",
 ) -> ResponseT:
     """Call a tool from inside of a node of your own. `remote` is the better way where a node is one call.
 
@@ -44,26 +46,31 @@ async def call(
             the node: number the effects in your code, never count at run time.
         approval: the approval that this call needs. The run parks in here, and resumes the node from its beginning.
             Each call needs an approval of its own, so a node that calls in a loop parks again and again.
+        customer: the customer that the call is bound to, in a run that is bound to none: services then read and change
+            no record of another one.
 
     Raises:
         GraphmeshError: the service's error, or the reason why it did not answer; `may_have_happened` states whether the
             call may have been sent.
         WriteAheadRequired: an effect, in a graph that does not run with durable checkpoints.
         ToolNotAllowed: the roles of the run's caller do not have the tool; nothing was sent.
+        CustomerMismatch: the call is bound to a customer, and the request names another one; nothing was sent.
         ApprovalDenied, ApprovalExpired, ApprovalMismatch: the call is not approved; nothing was sent.
         RuntimeError: the program is not inside of a node.
     """
-    loop, call_here = run_context().loop, _call(rpc, request, ordinal, approval)
+    loop, call_here = run_context().loop, _call(rpc, request, ordinal, approval, customer)
     return await (loop.execute(call_here) if loop else call_here)
 
 
 async def _call(
-    rpc: Rpc[RequestT, ResponseT], request: RequestT, ordinal: int, approval: ApprovalRequest | None
+    rpc: Rpc[RequestT, ResponseT], request: RequestT, ordinal: int, approval: ApprovalRequest | None, customer: str
 ) -> ResponseT:
     config = get_config()
-    context, task = run_context_of(config), current_task()
+    context, task = run_context_of(config).bound_to(customer), current_task()
     context.require_tool(rpc.tool)
     policy = context.policies.of(rpc)
+    if context.customer:
+        require_customer(context.customer, policy.customer, request, rpc.path)
     key = EffectKey()
     if policy.idempotency is Idempotency.EFFECT:
         key = effect_key(context.tenant, task, ordinal, rpc.path)
@@ -116,6 +123,8 @@ async def _stream(rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> 
     context.require_tool(rpc.tool)
     require_budget(context, rpc)
     policy = context.policies.of(rpc)
+    if context.customer:
+        require_customer(context.customer, policy.customer, request, rpc.path)
     task = current_task()
     headers = call_headers(context, policy, task, node, EffectKey())
     retrying = RetryingCall(rpc, policy, context, on_failure=partial(record_failed_usage, context, rpc))
@@ -182,6 +191,8 @@ def call_headers(
     ]
     if context.client:
         headers.append((metadata.CLIENT, context.client))
+    if context.customer:
+        headers.append((metadata.CUSTOMER, context.customer))
     if limits := context.budget.model_limits:
         headers.append((metadata.RUN_LIMITS, limits))
     if approval:

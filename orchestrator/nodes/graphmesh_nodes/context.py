@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.epoch import Epoch
+from graphmesh_chassis.errors import CustomerMismatch
 from graphmesh_chassis.own_loop import OwnLoop
 from graphmesh_contracts import Method, MethodPolicy, Overrides, method_policy
 from langchain_core.runnables import RunnableConfig
@@ -114,8 +115,22 @@ class RunContext:
     """Returns the scopes that calls carry besides those of the method: of readers of documents, of roles of SQL."""
     client: str = ""
     """The program through which the run was created; empty where that is not known."""
+    customer: str = ""
+    """The customer that every call of the run is bound to; empty where the graph declares none."""
     loop: OwnLoop | None = field(default_factory=_own_loop)
     """The event loop of the channel, on which synchronous nodes wait for calls; None where it was not running."""
+
+    def bound_to(self, customer: str) -> "RunContext":
+        """Return the context of a call that is bound to `customer` too; empty: as the run is.
+
+        Raises:
+            CustomerMismatch: the run is bound to another one.
+        """
+        if not customer or customer == self.customer:
+            return self
+        if self.customer:
+            raise CustomerMismatch(field="customer")
+        return replace(self, customer=customer)
 
 
 CONTEXT_KEY = "__graphmesh_run"

@@ -10,9 +10,10 @@ it, not a model.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from buf.validate import validate_pb2
@@ -92,12 +93,24 @@ FORMATS = ("email", "uri", "uuid", "ipv4", "ipv6", "hostname")
 
 
 @dataclass(frozen=True)
+class Scope:
+    """What the schema of a message depends on besides the message."""
+
+    bound: frozenset[str] = frozenset()
+    """The names of fields that code sets and no model, at whichever depth."""
+    parents: tuple[str, ...] = ()
+    """The messages around it."""
+
+
+@dataclass(frozen=True)
 class ToolSchema(Generic[RequestT]):
     """A tool as models see it, and the conversion of their arguments to requests."""
 
     rpc: Rpc[RequestT, Any]
     description: str
     parameters: Schema
+    bound: frozenset[str] = frozenset()
+    """The names of fields that are not in the schema, whose values `parse` takes from code."""
 
     @property
     def name(self) -> str:
@@ -110,46 +123,67 @@ class ToolSchema(Generic[RequestT]):
         function = {"name": self.name, "description": self.description, "parameters": self.parameters}
         return {"type": "function", "function": function}
 
-    def parse(self, arguments: Mapping[str, Any]) -> RequestT:
+    def parse(self, arguments: Mapping[str, Any], bound: Mapping[str, Any] = MappingProxyType({})) -> RequestT:
         """Convert a model's arguments to the request.
 
+        Args:
+            bound: the values of the bound fields, as JSON, for the request and for each message in the arguments.
+
         Raises:
-            InvalidRequest: they break the schema or a rule of the proto; it names every bad field, also unknown ones.
+            InvalidRequest: they break the schema or a rule of the proto; it names every bad field, also unknown ones
+                and those that are bound.
         """
         if broken := violations_of(self.parameters, arguments, ""):
-            raise InvalidRequest(violations=broken, tool=self.name)
+            raise InvalidRequest(violations=[self._explained(one) for one in broken], tool=self.name)
+        message = self.rpc.descriptor.input_type
+        complete = _with_bound(arguments, message, bound) if bound else arguments
         try:
-            request = json_format.ParseDict(_wire_form(arguments, self.rpc.descriptor.input_type), self.rpc.request())
+            request = json_format.ParseDict(_wire_form(complete, message), self.rpc.request())
         except json_format.ParseError as error:
             raise InvalidRequest(violations=[FieldViolation("arguments", str(error))], tool=self.name) from error
         if broken := violations(request):
             raise InvalidRequest(violations=broken, tool=self.name)
         return request
 
+    def _explained(self, violation: FieldViolation) -> FieldViolation:
+        is_bound = violation.field.rpartition(".")[2] in self.bound
+        return FieldViolation(violation.field, "is set by the run, never by a call") if is_bound else violation
 
-def tool_schema(rpc: Rpc[RequestT, Any]) -> ToolSchema[RequestT]:
+
+def tool_schema(rpc: Rpc[RequestT, Any], bound: Iterable[str] = ()) -> ToolSchema[RequestT]:
     """Return the tool of an RPC.
+
+    Args:
+        bound: names of fields that code sets and no model, at whichever depth of the request.
 
     Raises:
         ValueError: its policy does not show it to models, or no schema can express its request.
     """
-    return _tool_schema(rpc)
+    return _tool_schema(rpc, frozenset(bound))
 
 
 @cache  # which loses the type of the request
-def _tool_schema(rpc: Rpc[Any, Any]) -> ToolSchema[Any]:
+def _tool_schema(rpc: Rpc[Any, Any], bound: frozenset[str]) -> ToolSchema[Any]:
     if not method_policy(rpc.descriptor).visible_to_models:
         raise ValueError(f"{rpc.tool} is not for models: its policy does not declare LLM_VISIBILITY_VISIBLE")
     description = REASONS.sub("", _comment(rpc.full_name, rpc.descriptor.containing_service.file)).strip()
     if (fields := _expanded_fields(rpc.descriptor.input_type, {})) > MAX_FIELDS:
         raise ValueError(f"{rpc.tool} has {fields:,} fields, its messages expanded; a tool has at most {MAX_FIELDS:,}")
-    return ToolSchema(rpc, description, _message_schema(rpc.descriptor.input_type, ()))
+    return ToolSchema(rpc, description, _message_schema(rpc.descriptor.input_type, Scope(bound)), bound)
 
 
-def tool_schemas(handles: type[Any]) -> list[ToolSchema[Any]]:
+def tool_schemas(handles: type[Any], bound: Iterable[str] = ()) -> list[ToolSchema[Any]]:
     """Return the tools of a service, `graphmesh.billing.v1.BillingService`: of its RPCs that are visible to models."""
-    rpcs = [member for member in vars(handles).values() if isinstance(member, Rpc)]
-    return [tool_schema(rpc) for rpc in rpcs if method_policy(rpc.descriptor).visible_to_models]
+    rpcs, names = [member for member in vars(handles).values() if isinstance(member, Rpc)], frozenset(bound)
+    return [tool_schema(rpc, names) for rpc in rpcs if method_policy(rpc.descriptor).visible_to_models]
+
+
+def field_names(message: Descriptor, seen: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Return the names of the fields of a message, and of those inside of it."""
+    known = seen | {message.full_name}
+    inner = [field.message_type for field in message.fields if field.message_type]
+    own = frozenset(field.name for field in message.fields)
+    return own.union(*(field_names(each, known) for each in inner if each.full_name not in known))
 
 
 def _expanded_fields(message: Descriptor, known: dict[str, int]) -> int:
@@ -161,20 +195,26 @@ def _expanded_fields(message: Descriptor, known: dict[str, int]) -> int:
     return known[message.full_name]
 
 
-def _message_schema(message: Descriptor, parents: tuple[str, ...]) -> Schema:
+def _message_schema(message: Descriptor, scope: Scope) -> Schema:
     if message.full_name in WELL_KNOWN:
         return dict(WELL_KNOWN[message.full_name])
-    if message.full_name in parents or message.full_name == "google.protobuf.Any":
+    if message.full_name in scope.parents or message.full_name == "google.protobuf.Any":
         raise ValueError(f"{message.full_name} contains messages of any depth or type: no tool schema can express that")
-    path = (*parents, message.full_name)
-    fields = [field for field in message.fields if field.name not in HIDDEN_FIELDS]
+    inner = Scope(scope.bound, (*scope.parents, message.full_name))
+    fields = [field for field in message.fields if not _is_hidden(field, scope.bound)]
     required = _required(message)
     return {
         "type": "object",
-        "properties": {field.name: _field_schema(field, message.file, path) for field in fields},
+        "properties": {field.name: _field_schema(field, message.file, inner) for field in fields},
         "required": [field.name for field in fields if field.name in required],
         "additionalProperties": False,
     }
+
+
+def _is_hidden(field: FieldDescriptor, bound: frozenset[str]) -> bool:
+    """Whether code sets a field: one that is bound, or that would take the place of one in its oneof."""
+    alternatives = field.containing_oneof.fields if field.containing_oneof else (field,)
+    return field.name in HIDDEN_FIELDS or any(one.name in bound for one in alternatives)
 
 
 def _required(message: Descriptor) -> frozenset[str]:
@@ -182,33 +222,33 @@ def _required(message: Descriptor) -> frozenset[str]:
     return frozenset(violation.field for violation in violations(GetMessageClass(message)()))
 
 
-def _field_schema(field: FieldDescriptor, file: FileDescriptor, parents: tuple[str, ...]) -> Schema:
+def _field_schema(field: FieldDescriptor, file: FileDescriptor, scope: Scope) -> Schema:
     rules = field.GetOptions().Extensions[validate_pb2.field]
-    schema = _field_type(field, rules, parents)
+    schema = _field_type(field, rules, scope)
     text = " ".join(filter(None, (_comment(field.full_name, file), _oneof_note(field))))
     return {**schema, "description": text} if text else schema
 
 
-def _field_type(field: FieldDescriptor, rules: Any, parents: tuple[str, ...]) -> Schema:
+def _field_type(field: FieldDescriptor, rules: Any, scope: Scope) -> Schema:
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        return _map_schema(field.message_type, rules.map, parents)
+        return _map_schema(field.message_type, rules.map, scope)
     if field.is_repeated:
-        items = _value_schema(field, rules.repeated.items, parents)
+        items = _value_schema(field, rules.repeated.items, scope)
         return {"type": "array", "items": items, **_keywords(rules.repeated)}
-    return _value_schema(field, rules, parents)
+    return _value_schema(field, rules, scope)
 
 
-def _map_schema(entry: Descriptor, rules: Any, parents: tuple[str, ...]) -> Schema:
+def _map_schema(entry: Descriptor, rules: Any, scope: Scope) -> Schema:
     key, value = entry.fields_by_name["key"], entry.fields_by_name["value"]
-    names = _value_schema(key, rules.keys, parents) if key.type == FieldDescriptor.TYPE_STRING else {}
-    values = _value_schema(value, rules.values, parents)
+    names = _value_schema(key, rules.keys, scope) if key.type == FieldDescriptor.TYPE_STRING else {}
+    values = _value_schema(value, rules.values, scope)
     return {"type": "object", "propertyNames": names, "additionalProperties": values, **_keywords(rules)}
 
 
-def _value_schema(field: FieldDescriptor, rules: Any, parents: tuple[str, ...]) -> Schema:
+def _value_schema(field: FieldDescriptor, rules: Any, scope: Scope) -> Schema:
     """Return the schema of one value of `field`, whether it is repeated or not."""
     if field.message_type is not None:
-        return _message_schema(field.message_type, parents)
+        return _message_schema(field.message_type, scope)
     if field.enum_type is not None:
         if field.enum_type.full_name == "google.protobuf.NullValue":
             return {"type": "null"}
@@ -264,6 +304,19 @@ def _comment(name: str, file: FileDescriptor) -> str:
     """Return the proto's comment on a name, one line for each paragraph."""
     paragraphs = comments_of(file).get(name, "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def _with_bound(value: Any, message: Descriptor | None, bound: Mapping[str, Any]) -> Any:
+    """Return the arguments of a message with the bound fields set, in those of messages inside of it too."""
+    if message is None or message.full_name in WELL_KNOWN:
+        return value
+    if isinstance(value, list):
+        return [_with_bound(each, message, bound) for each in value]
+    is_entry = message.GetOptions().map_entry
+    types = {name: message.fields_by_name["value" if is_entry else name].message_type for name in value}
+    inner = {name: _with_bound(each, types[name], bound) for name, each in value.items()}
+    own = () if is_entry else [field for field in message.fields if field.name in bound]
+    return {**inner, **{field.name: [bound[field.name]] if field.is_repeated else bound[field.name] for field in own}}
 
 
 def _wire_form(value: Any, message: Descriptor | None) -> Any:

@@ -6,10 +6,11 @@ The effect key of a call is derived from the task and from the place of the call
 is stored before: two equal calls of a message are two effects, and a call that is repeated after a crash is one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from graphmesh_chassis.customers import FIELD
 from graphmesh_chassis.errors import Fenced, IdempotencyKeyReused, LeaseExpired
 from graphmesh_contracts import Idempotency, Rpc, method_policy
 from graphmesh_contracts.message_json import message_text
@@ -19,17 +20,19 @@ from langgraph.prebuilt import ToolRuntime
 
 from graphmesh_nodes.approval import ApprovalRule
 from graphmesh_nodes.calls import call
-from graphmesh_nodes.context import wait_on_loop
+from graphmesh_nodes.context import run_context, wait_on_loop
 from graphmesh_nodes.errors import (
     ApprovalMismatch,
     BudgetExceeded,
     Cancelled,
+    FieldViolation,
     GraphmeshError,
+    InvalidInput,
     StepLimit,
     TokenLimit,
     WriteAheadRequired,
 )
-from graphmesh_nodes.model_tools import ToolSchema, tool_schema, tool_schemas
+from graphmesh_nodes.model_tools import ToolSchema, field_names, tool_schema, tool_schemas
 
 NOT_FOR_MODELS = (
     ApprovalMismatch,
@@ -45,8 +48,19 @@ NOT_FOR_MODELS = (
 """Errors of the run, not of the call: another call of the model would have them too."""
 
 
+Bound = Mapping[str, str | Callable[[Any], Any]]
+"""Names of fields that code sets, with the key of the state that has the value, or a function of the state."""
+
+
+def run_customer(state: Any) -> str:
+    """Return the customer that the run is bound to, for `bound`; empty where it is bound to none."""
+    return run_context().customer
+
+
 def tools(
-    *targets: Rpc[Any, Any] | type[Any], approvals: Mapping[Rpc[Any, Any], ApprovalRule] = MappingProxyType({})
+    *targets: Rpc[Any, Any] | type[Any],
+    approvals: Mapping[Rpc[Any, Any], ApprovalRule] = MappingProxyType({}),
+    bound: Bound = MappingProxyType({}),
 ) -> list[BaseTool]:
     """Return the tools of RPCs, and of the RPCs of services that are visible to models.
 
@@ -57,28 +71,37 @@ def tools(
         targets: RPCs, such as `BillingService.Refund`, and services, such as `BillingService`.
         approvals: the rules of calls that need an approval, besides those of which the RPC's policy requires it; their
             functions get the graph's state and the request.
+        bound: fields that identify, which the run sets and no model: they are not in the schemas, at whichever depth,
+            and a model that states one is refused. The field `customer_id` is the customer that the calls are bound to:
+            no record of another one is read or changed, by whichever id. Without a value the run ends.
 
     Raises:
-        ValueError: an RPC is not visible to models, or an approval is of an RPC that is none of the tools.
+        ValueError: an RPC is not visible to models, an approval is of an RPC that is none of the tools, or no tool has
+            a bound field.
     """
-    schemas = [schema for target in targets for schema in _schemas(target)]
+    schemas = [schema for target in targets for schema in _schemas(target, bound)]
     if unknown := approvals.keys() - {schema.rpc for schema in schemas}:
         raise ValueError(f"approvals of no tool: {', '.join(sorted(rpc.tool for rpc in unknown))}")
-    return [_tool(schema, approvals.get(schema.rpc)) for schema in schemas]
+    fields = frozenset[str]().union(*(field_names(one.rpc.descriptor.input_type) for one in schemas))
+    if unused := bound.keys() - fields - {FIELD}:
+        raise ValueError(f"bound fields of no tool: {', '.join(sorted(unused))}")
+    return [_tool(schema, approvals.get(schema.rpc), bound) for schema in schemas]
 
 
-def _schemas(target: Rpc[Any, Any] | type[Any]) -> Sequence[ToolSchema[Any]]:
-    return [tool_schema(target)] if isinstance(target, Rpc) else tool_schemas(target)
+def _schemas(target: Rpc[Any, Any] | type[Any], bound: Bound) -> Sequence[ToolSchema[Any]]:
+    return [tool_schema(target, bound)] if isinstance(target, Rpc) else tool_schemas(target, bound)
 
 
-def _tool(schema: ToolSchema[Any], approval: ApprovalRule | None) -> BaseTool:
+def _tool(schema: ToolSchema[Any], approval: ApprovalRule | None, bound: Bound) -> BaseTool:
     is_effect = method_policy(schema.rpc.descriptor).idempotency is not Idempotency.READ
 
     async def run(runtime: ToolRuntime, **arguments: Any) -> str:
+        values = _values(bound, runtime.state)
         try:
-            request = schema.parse(arguments)
+            request = schema.parse(arguments, values)
             needed = approval.request_for(runtime.state, request) if approval else None
-            response = await call(schema.rpc, request, ordinal=_place(runtime), approval=needed)
+            customer = str(values.get(FIELD, ""))
+            response = await call(schema.rpc, request, ordinal=_place(runtime), approval=needed, customer=customer)
         except GraphmeshError as error:
             if (is_effect and error.may_have_happened) or isinstance(error, NOT_FOR_MODELS):
                 raise
@@ -97,6 +120,21 @@ def _tool(schema: ToolSchema[Any], approval: ApprovalRule | None) -> BaseTool:
         coroutine=run,
         handle_tool_error=True,
     )
+
+
+def _values(bound: Bound, state: Any) -> Mapping[str, Any]:
+    """Return the values of the bound fields. Raises InvalidInput where the run has none for one of them."""
+    values = {name: source(state) if callable(source) else _member(state, source) for name, source in bound.items()}
+    if missing := [name for name, value in values.items() if value in (None, "")]:
+        violations = [FieldViolation(name, "is bound to the run, which has no value for it") for name in missing]
+        raise InvalidInput(
+            f"The run has no {' and no '.join(missing)}, which its tools are bound to", violations=violations
+        )
+    return values
+
+
+def _member(state: Any, key: str) -> Any:
+    return state.get(key) if isinstance(state, dict) else getattr(state, key, None)
 
 
 def _place(runtime: ToolRuntime) -> int:

@@ -7,6 +7,7 @@ from graphmesh_contracts.keys import APPROVAL_KEY, WRITE_BEHIND_KEY
 from graphmesh_contracts.money import EXPONENTS, Money, UnknownCurrency, exponent, format_money, parse_amount
 from graphmesh_contracts.policy import (
     Breaker,
+    CustomerCheck,
     Idempotency,
     MethodPolicy,
     Overrides,
@@ -30,6 +31,7 @@ __all__ = [
     "WRITE_BEHIND_KEY",
     "Breaker",
     "ContractError",
+    "CustomerCheck",
     "DescriptorSet",
     "Idempotency",
     "Method",

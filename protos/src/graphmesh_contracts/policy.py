@@ -46,6 +46,16 @@ class Idempotency(Enum):
     """None with the same idempotency key, which every call needs."""
 
 
+class CustomerCheck(Enum):
+    """How a call that is bound to a customer is held to it. See the enum of the same name."""
+
+    UNSPECIFIED = policy_pb2.CUSTOMER_CHECK_UNSPECIFIED
+    FIELD = policy_pb2.CUSTOMER_CHECK_FIELD
+    RECORD = policy_pb2.CUSTOMER_CHECK_RECORD
+    NONE = policy_pb2.CUSTOMER_CHECK_NONE
+    REFUSED = policy_pb2.CUSTOMER_CHECK_REFUSED
+
+
 @dataclass(frozen=True)
 class MethodPolicy:
     """The policy of one method. See the message of the same name."""
@@ -64,6 +74,7 @@ class MethodPolicy:
     waits: bool = False
     """Whether a call spends its time waiting, and is admitted by `max_waits`."""
     tenant_rate: "Rate | None" = None
+    customer: CustomerCheck = CustomerCheck.UNSPECIFIED
 
 
 @dataclass(frozen=True)
@@ -165,6 +176,7 @@ def method_policy(method: MethodDescriptor, overrides: Overrides = NO_OVERRIDES)
         approval_ttl=_seconds(message.approval_ttl) or APPROVAL_SECONDS,
         waits=message.waits,
         tenant_rate=_rate(message.tenant_rate) if message.HasField("tenant_rate") else None,
+        customer=CustomerCheck(message.customer),
     )
 
 

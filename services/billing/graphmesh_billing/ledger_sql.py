@@ -34,11 +34,12 @@ OWED = sa.case(
 
 
 class SqlLedger:
-    """Ledger of one tenant, inside one transaction."""
+    """Ledger of one tenant, or of one of its customers, inside one transaction."""
 
-    def __init__(self, connection: AsyncConnection, tenant: str) -> None:
+    def __init__(self, connection: AsyncConnection, tenant: str, customer: str = "") -> None:
+        """With `customer`, invoices and charges of others are not found."""
         self._connection = connection
-        self._tenant = tenant
+        self._tenant, self._customer = tenant, customer
 
     @property
     def _is_sqlite(self) -> bool:
@@ -59,7 +60,7 @@ class SqlLedger:
         return rows.charge(await self._one(charges, "charge", charge_id, for_update))
 
     async def invoices(self, customer_id: str, before: tuple[datetime, str] | None, limit: int) -> list[Invoice]:
-        query = self._select(invoices).where(invoices.c.customer_id == customer_id)
+        query = self._select(invoices).where(invoices.c.customer_id == customer_id, *self._own(invoices))
         query = keyset_page(query, (invoices.c.issued, invoices.c.invoice_id), before, limit, descending=True)
         found = (await self._connection.execute(query)).all()
         charge_ids = await self._charge_ids([row.invoice_id for row in found])
@@ -230,7 +231,7 @@ class SqlLedger:
     def _entries_of(self, period: Period) -> sa.Select[Any]:
         """The customer's entries before the end of the period."""
         query = self._select(entries).where(
-            entries.c.customer_id == period.customer_id, entries.c.currency == period.currency
+            entries.c.customer_id == period.customer_id, entries.c.currency == period.currency, *self._own(entries)
         )
         return query if period.end is None else query.where(entries.c.created < period.end)
 
@@ -238,12 +239,21 @@ class SqlLedger:
         return sa.select(table).where(table.c.tenant == self._tenant)
 
     async def _one(self, table: sa.Table, resource: str, key: str, for_update: bool) -> sa.Row[Any]:
-        query = self._select(table).where(table.c[f"{resource}_id"] == key)
+        query = self._select(table).where(table.c[f"{resource}_id"] == key, *self._own(table))
         result = await self._connection.execute(query.with_for_update() if for_update else query)
         row: sa.Row[Any] | None = result.one_or_none()
         if row is None:
             raise NotFound(resource=resource, id=key)
         return row
+
+    def _own(self, table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
+        """The condition that a row is of the customer; a charge is of the customer of its invoice."""
+        if not self._customer:
+            return ()
+        if table is not charges:
+            return (table.c.customer_id == self._customer,)
+        of_customer = invoices.c.tenant == self._tenant, invoices.c.customer_id == self._customer
+        return (charges.c.invoice_id.in_(sa.select(invoices.c.invoice_id).where(*of_customer)),)
 
     async def _charge_ids(self, invoice_ids: list[str]) -> dict[str, tuple[str, ...]]:
         query = sa.select(charges.c.invoice_id, charges.c.charge_id).where(

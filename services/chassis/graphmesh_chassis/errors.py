@@ -9,7 +9,8 @@
     │   │   ├── RuleViolated         ├── Fenced               ├── IdempotencyKeyReused
     │   │   └── ApprovalRequired     └── ApprovalMismatch
     │   ├── PermissionDenied
-    │   │   └── ScopeMissing         └── WorkloadNotAllowed
+    │   │   ├── ScopeMissing         └── WorkloadNotAllowed
+    │   │   └── CustomerMismatch
     │   ├── Unimplemented
     │   │   └── UnknownMethod
     │   ├── BudgetExceeded           ├── TokenLimit           (also ResourceExhausted)
@@ -186,6 +187,12 @@ class WorkloadNotAllowed(PermissionDenied):
     """The workload {workload} may not call this method"""
 
     reason = "WORKLOAD_NOT_ALLOWED"
+
+
+class CustomerMismatch(PermissionDenied):
+    """The call is bound to a customer, and its {field} is not that customer"""
+
+    reason = "CUSTOMER_MISMATCH"
 
 
 class NotFound(CallerError):

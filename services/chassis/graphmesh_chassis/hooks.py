@@ -18,6 +18,7 @@ from graphmesh_chassis import metadata, names
 from graphmesh_chassis.admission import Admission
 from graphmesh_chassis.audit_refusals import Refusals
 from graphmesh_chassis.calls import Call, fingerprint, set_current
+from graphmesh_chassis.customers import require_customer
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.effects import Replay
@@ -80,6 +81,7 @@ def hooks_of(
         *([rated] if rated else []),  # before the request costs any work
         contract(validate_responses),  # before a slot is taken: a bad request delays no other call
         approved,  # likewise, with the decoded request
+        bound,  # likewise
         admitted(admission),  # the last check: only calls that may run hold a slot
         effects,  # innermost: a stored response passes all checks like a new one
     )
@@ -259,6 +261,13 @@ def require_approved(headers: metadata.Metadata, method: Method[Any, Any], reque
     """Raises ApprovalMismatch where the approval in `headers` is of another request, or does not state of which."""
     if metadata.text(headers, metadata.APPROVAL_DIGEST) != fingerprint(method.path, request).hex():
         raise ApprovalMismatch(approval=metadata.text(headers, metadata.APPROVAL), tool=method.tool)
+
+
+async def bound(proceed: Proceed, call: Call) -> None:
+    """Check that the request of a call that is bound to a customer names no other one."""
+    if call.caller.customer:
+        require_customer(call.caller.customer, call.policy.customer, call.request, call.path)
+    await proceed(call)
 
 
 def admitted(admission: Admission) -> Hook:

@@ -17,7 +17,7 @@ ALL_APPROVALS = f"{APPROVALS}*"
 """The scope that stands for those of all approvals, which graphs name too."""
 TENANT_RULE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 MAX_LENGTH = 255
-"""Characters of a subject and of a client, which are stored."""
+"""Characters of a subject and of a client, which are stored, and of a customer."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Caller:
     """None: the call states none."""
     client: str = ""
     """The program that the caller's token was issued to; empty where it states none."""
+    customer: str = ""
+    """The customer that the call is bound to; empty where it is bound to none."""
 
     @classmethod
     def of(cls, headers: metadata.Metadata, mode: IdentityMode) -> "Caller":
@@ -39,8 +41,8 @@ class Caller:
 
         Raises:
             Unauthenticated: a header is missing, or the subject is empty, and the mode requires it.
-            InvalidMetadata: the tenant does not match TENANT_RULE, or the subject or the client is too long. An empty
-                tenant is none, and not the default.
+            InvalidMetadata: the tenant does not match TENANT_RULE, the subject, the client or the customer is too long,
+                or the customer is empty, which is not none. An empty tenant is none, and not the default.
         """
         if mode == "required":
             for header in (metadata.TENANT, metadata.SUBJECT, metadata.SCOPES):
@@ -50,13 +52,16 @@ class Caller:
         if not TENANT_RULE.fullmatch(tenant):
             raise InvalidMetadata(header=metadata.TENANT, rule="lower-case letters, digits, - and _, 63 at the most")
         subject, client = _name(headers, metadata.SUBJECT), _name(headers, metadata.CLIENT)
-        scopes = metadata.text(headers, metadata.SCOPES)
+        scopes, customer = metadata.text(headers, metadata.SCOPES), _name(headers, metadata.CUSTOMER)
+        if metadata.CUSTOMER in headers and not customer:
+            raise InvalidMetadata(header=metadata.CUSTOMER, rule="one character at least")
         return cls(
             tenant=tenant,
             subject=subject or "local",
             scopes=frozenset(scopes.split()) if metadata.SCOPES in headers else None,
             roles=frozenset(metadata.text(headers, metadata.ROLES).split()) if metadata.ROLES in headers else None,
             client=client,
+            customer=customer,
         )
 
     def require(self, scopes: frozenset[str]) -> None:

@@ -16,6 +16,8 @@ ROLES = "x-graphmesh-roles"
 """The caller's roles, separated by spaces."""
 SCOPES = "x-graphmesh-scopes"
 """The caller's permissions, separated by spaces."""
+CUSTOMER = "x-graphmesh-customer"
+"""The customer that the call is bound to: no record of another one is read or changed."""
 RUN = "x-graphmesh-run"
 """The id of the run that makes the call."""
 THREAD = "x-graphmesh-thread"
@@ -54,6 +56,7 @@ CLAIMS: Mapping[str, str] = {
     SUBJECT: "sub",
     CLIENT: "client",
     SCOPES: "scope",
+    CUSTOMER: "customer",
     RUN: "run",
     THREAD: "thread",
     NODE: "node",

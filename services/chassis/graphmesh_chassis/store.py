@@ -97,6 +97,11 @@ class Store(Protocol[PortT]):
         ...
 
 
+def of_customer(port: Callable[[AsyncConnection, str, str], PortT]) -> Callable[[AsyncConnection, str], PortT]:
+    """Make a `SqlStore`'s port of one that takes the customer of the current call too; empty where it has none."""
+    return lambda connection, tenant: port(connection, tenant, current_call().caller.customer)
+
+
 class SqlStore(Generic[PortT]):
     """A store over a database."""
 

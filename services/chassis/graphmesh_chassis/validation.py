@@ -68,7 +68,7 @@ def has_rules(descriptor: Descriptor) -> bool:
             or (inner is not None and (inner.full_name in TIMES or _has_own_rules(inner)))
         )
 
-    return _has_own_rules(descriptor) or bool(_fields_reaching(descriptor, is_ruled))
+    return _has_own_rules(descriptor) or bool(fields_reaching(descriptor, is_ruled))
 
 
 def _has_own_rules(descriptor: Descriptor) -> bool:
@@ -88,7 +88,7 @@ def _left(message: Message, limit: int) -> int:
             continue
         if field.is_repeated and (inner is not None or field.GetOptions().HasExtension(validate_pb2.field)):
             limit -= len(getattr(message, field.name))
-        for _, value in _values(message, field) if inner is not None and limit >= 0 else ():
+        for _, value in inner_messages(message, field) if inner is not None and limit >= 0 else ():
             limit = _left(value, limit)
             if limit < 0:
                 break
@@ -107,7 +107,7 @@ def _oversized_fields(message: Message, prefix: str) -> Iterator[FieldViolation]
         if limit is not None and (size := len(getattr(message, field.name))) > limit:
             yield FieldViolation(path, f"must contain at most {limit}, it contains {size}")
         elif field.message_type is not None:
-            for step, value in _values(message, field):
+            for step, value in inner_messages(message, field):
                 yield from _oversized_fields(value, f"{path}{step}.")
 
 
@@ -158,24 +158,22 @@ def _limit(field: FieldDescriptor) -> int | None:
 
 @cache
 def _fields_with_lists(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
-    return _fields_reaching(descriptor, lambda field: field.is_repeated)
+    return fields_reaching(descriptor, lambda field: field.is_repeated)
 
 
 @cache
 def _fields_with_json(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
-    return _fields_reaching(
+    return fields_reaching(
         descriptor, lambda field: bool(field.message_type and field.message_type.full_name in JSON_TYPES)
     )
 
 
 @cache
 def _fields_with_times(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
-    return _fields_reaching(
-        descriptor, lambda field: bool(field.message_type and field.message_type.full_name in TIMES)
-    )
+    return fields_reaching(descriptor, lambda field: bool(field.message_type and field.message_type.full_name in TIMES))
 
 
-def _fields_reaching(descriptor: Descriptor, matches: Callable[[FieldDescriptor], bool]) -> tuple[FieldDescriptor, ...]:
+def fields_reaching(descriptor: Descriptor, matches: Callable[[FieldDescriptor], bool]) -> tuple[FieldDescriptor, ...]:
     """The fields of a message that match or whose messages may contain matching ones, at any depth; often none."""
 
     def reaches(inner: Descriptor, seen: frozenset[str]) -> bool:
@@ -191,7 +189,7 @@ def _fields_reaching(descriptor: Descriptor, matches: Callable[[FieldDescriptor]
 
 def _malformed_times(message: Message, prefix: str) -> Iterator[FieldViolation]:
     for field in _fields_with_times(message.DESCRIPTOR):
-        for step, value in _values(message, field):
+        for step, value in inner_messages(message, field):
             path = f"{prefix}{field.name}{step}"
             if value.DESCRIPTOR.full_name not in TIMES:
                 yield from _malformed_times(value, f"{path}.")
@@ -199,7 +197,8 @@ def _malformed_times(message: Message, prefix: str) -> Iterator[FieldViolation]:
                 yield FieldViolation(path, TIMES[value.DESCRIPTOR.full_name])
 
 
-def _values(message: Message, field: FieldDescriptor) -> Iterator[tuple[str, Message]]:
+def inner_messages(message: Message, field: FieldDescriptor) -> Iterator[tuple[str, Message]]:
+    """Generate the messages that a field holds, each with its index or key: `[2]`."""
     value = getattr(message, field.name)
     if not field.is_repeated:
         if message.HasField(field.name):

@@ -7,7 +7,7 @@ from pathlib import Path
 from graphmesh.crm.v1 import CrmService, add_CrmServiceServicer_to_server
 from graphmesh_chassis.database import open_database
 from graphmesh_chassis.serve import Servable, Service, run
-from graphmesh_chassis.store import SqlStore
+from graphmesh_chassis.store import SqlStore, of_customer
 
 from graphmesh_crm.customers_sql import SqlCustomers
 from graphmesh_crm.servicer import CrmServicer
@@ -19,7 +19,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 @asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Servable]:
     async with open_database(settings.database_url, MIGRATIONS) as database:
-        servicer = CrmServicer(SqlStore(database, SqlCustomers))
+        servicer = CrmServicer(SqlStore(database, of_customer(SqlCustomers)))
         yield Servable(
             services=[Service(CrmService, add_CrmServiceServicer_to_server, servicer)],
             database=database,

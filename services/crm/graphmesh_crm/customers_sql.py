@@ -64,11 +64,12 @@ records = sa.Table(
 
 
 class SqlCustomers:
-    """Customers of one tenant, inside one transaction."""
+    """Customers of one tenant, or one of them, inside one transaction."""
 
-    def __init__(self, connection: AsyncConnection, tenant: str) -> None:
+    def __init__(self, connection: AsyncConnection, tenant: str, customer: str = "") -> None:
+        """With `customer`, others are not found, nor what is stored of them."""
         self._connection = connection
-        self._tenant = tenant
+        self._tenant, self._customer = tenant, customer
 
     async def customer(self, customer_id: str, *, for_update: bool = False) -> Customer:
         query = sa.select(customers).where(*self._by_id(customer_id))
@@ -78,7 +79,7 @@ class SqlCustomers:
         return _customer(row)
 
     async def search(self, text: str, email: str, before: Position | None, limit: int) -> list[Customer]:
-        query = sa.select(customers).where(customers.c.tenant == self._tenant)
+        query = sa.select(customers).where(*self._own(customers))
         if text:
             query = query.where(customers.c.searched.contains(search_key(text), autoescape=True))
         if email:
@@ -87,12 +88,12 @@ class SqlCustomers:
         return [_customer(row) for row in await self._connection.execute(query)]
 
     async def changes(self, customer_id: str, before: tuple[int, str] | None, limit: int) -> list[Change]:
-        query = sa.select(changes).where(changes.c.tenant == self._tenant, changes.c.customer_id == customer_id)
+        query = sa.select(changes).where(*self._own(changes), changes.c.customer_id == customer_id)
         query = keyset_page(query, (changes.c.version, changes.c.field), before, limit, descending=True)
         return [_change(row) for row in await self._connection.execute(query)]
 
     async def records(self, customer_id: str, kind: str, before: Position | None, limit: int) -> list[Record]:
-        query = sa.select(records).where(records.c.tenant == self._tenant, records.c.customer_id == customer_id)
+        query = sa.select(records).where(*self._own(records), records.c.customer_id == customer_id)
         if kind:
             query = query.where(records.c.kind == kind)
         query = keyset_page(query, (records.c.occurred, records.c.record_id), before, limit, descending=True)
@@ -119,7 +120,11 @@ class SqlCustomers:
             await self._insert(changes, **vars(change))
 
     def _by_id(self, customer_id: str) -> tuple[sa.ColumnElement[bool], ...]:
-        return (customers.c.tenant == self._tenant, customers.c.customer_id == customer_id)
+        return (*self._own(customers), customers.c.customer_id == customer_id)
+
+    def _own(self, table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
+        of_tenant = table.c.tenant == self._tenant
+        return (of_tenant, table.c.customer_id == self._customer) if self._customer else (of_tenant,)
 
     async def _insert(self, table: sa.Table, **values: Any) -> None:
         await self._connection.execute(sa.insert(table).values(tenant=self._tenant, **values))

@@ -73,11 +73,12 @@ policies = sa.Table(
 
 
 class SqlTickets:
-    """Tickets of one tenant, inside one transaction."""
+    """Tickets of one tenant, or of one of its customers, inside one transaction."""
 
-    def __init__(self, connection: AsyncConnection, tenant: str) -> None:
+    def __init__(self, connection: AsyncConnection, tenant: str, customer: str = "") -> None:
+        """With `customer`, tickets of others are not found, nor comments that are not for customers."""
         self._connection = connection
-        self._tenant = tenant
+        self._tenant, self._customer = tenant, customer
 
     async def now(self) -> datetime:
         """Unlike `now()`, `clock_timestamp()` is no time from before a wait for a lock. SQLite has this clock."""
@@ -121,7 +122,7 @@ class SqlTickets:
         return [_ticket(row) for row in await self._connection.execute(query)]
 
     def _matching(self, conditions: TicketFilter) -> sa.Select[Any]:
-        query = sa.select(tickets).where(tickets.c.tenant == self._tenant)
+        query = sa.select(tickets).where(*self._own())
         if conditions.text:
             query = query.where(tickets.c.searched.contains(search_key(conditions.text), autoescape=True))
         if conditions.status is not None:
@@ -138,6 +139,8 @@ class SqlTickets:
 
     async def comments(self, number: int, before: tuple[datetime, str] | None, limit: int) -> list[Comment]:
         query = sa.select(comments).where(comments.c.tenant == self._tenant, comments.c.number == number)
+        if self._customer:
+            query = query.where(comments.c.internal == sa.false())
         query = keyset_page(query, (comments.c.created, comments.c.comment_id), before, limit, descending=True)
         return [_comment(row) for row in await self._connection.execute(query)]
 
@@ -180,7 +183,11 @@ class SqlTickets:
         await self._connection.execute(sa.insert(comments).values(tenant=self._tenant, **vars(comment)))
 
     def _by_id(self, number: int) -> tuple[sa.ColumnElement[bool], ...]:
-        return (tickets.c.tenant == self._tenant, tickets.c.number == number)
+        return (*self._own(), tickets.c.number == number)
+
+    def _own(self) -> tuple[sa.ColumnElement[bool], ...]:
+        of_tenant = tickets.c.tenant == self._tenant
+        return (of_tenant, tickets.c.customer_id == self._customer) if self._customer else (of_tenant,)
 
 
 def _ticket(row: sa.Row[Any]) -> Ticket:

@@ -26,7 +26,18 @@ from tests.integration.envoy.envoy_harness import (
 from tests.integration.envoy.http_client import fetch
 
 ORIGIN = "https://app.example"
-SPOOFED_NAMES = ("subject", "scopes", "client", "run", "thread", "node", "epoch", "approval", "approval-digest")
+SPOOFED_NAMES = (
+    "subject",
+    "scopes",
+    "client",
+    "run",
+    "thread",
+    "node",
+    "epoch",
+    "approval",
+    "approval-digest",
+    "customer",
+)
 SPOOFED = {f"x-graphmesh-{name}": "mine" for name in SPOOFED_NAMES}
 
 

@@ -63,7 +63,7 @@ KEYS: dict[str, Any] = {
     "EdDSA": ed25519.Ed25519PrivateKey.generate(),
 }
 STRANGE = ec.generate_private_key(ec.SECP256R1())
-CALL_NAMES = ("run", "thread", "node", "epoch", "lease", "approval", "run-limits")
+CALL_NAMES = ("run", "thread", "node", "epoch", "lease", "approval", "run-limits", "customer")
 NAMES = ("tenant", "subject", "roles", "scopes", *CALL_NAMES, "client")
 
 

@@ -16,6 +16,7 @@ def test_order_of_hooks() -> None:
         "deadline",
         "contract",
         "approved",
+        "bound",
         "admitted",
         "effects",
     ]

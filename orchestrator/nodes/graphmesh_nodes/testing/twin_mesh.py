@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 from google.protobuf.message import Message
 from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Headers
+from graphmesh_chassis.customers import require_customer
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import (
     ApprovalRequired,
@@ -62,6 +63,11 @@ class RecordedCall(Generic[RequestT, ResponseT]):
     def approval_id(self) -> str:
         """Empty for calls without an approval."""
         return metadata.text(self.headers, metadata.APPROVAL)
+
+    @property
+    def customer(self) -> str:
+        """The customer that the call is bound to; empty where it is bound to none."""
+        return metadata.text(self.headers, metadata.CUSTOMER)
 
 
 @dataclass
@@ -152,12 +158,15 @@ class TwinMesh:
         """Do what the service does, from its hooks to the stored outcome."""
         rpc, request, headers = call.rpc, call.request, call.headers
         policy = self._policies.of(rpc)
-        Caller.of(headers, "required").require(policy.scopes)
+        caller = Caller.of(headers, "required")
+        caller.require(policy.scopes)
         if policy.needs_approval and not call.approval_id:
             raise ApprovalRequired(method=rpc.path)
         check_request(request, rpc.path)
         if call.approval_id:
             require_approved(headers, rpc, request)
+        if caller.customer:
+            require_customer(caller.customer, policy.customer, request, rpc.path)
         if policy.idempotency is not Idempotency.EFFECT:
             async for response in self._responses(call):
                 yield response

@@ -34,7 +34,7 @@ from graphmesh_mesh.mutual_tls import MutualTls
 from graphmesh_mesh.service import Listener
 from graphmesh_mesh.topology import Mesh
 
-CALL_NAMES = ("run", "thread", "node", "epoch", "lease", "approval", "approval-digest", "run-limits")
+CALL_NAMES = ("run", "thread", "node", "epoch", "lease", "approval", "approval-digest", "run-limits", "customer")
 IDENTITY_HEADERS = tuple(f"x-graphmesh-{name}" for name in ("subject", "roles", "scopes", "client", *CALL_NAMES))
 """Headers that only the mesh itself may set: the edge removes them from requests. The tenant's header passes."""
 

@@ -386,6 +386,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "EGRESS_REFUSED", "domain": "graphmesh", "metadata": { "workload": "model", "host": "api.openai.com:443" } }
     """
+    ERROR_REASON_CUSTOMER_MISMATCH: _ErrorReason.ValueType  # 70
+    """PERMISSION_DENIED. The call is bound to a customer, and its request names another one in `field`, names none where
+    it has to, or is about more than one customer. Nothing was executed.
+
+        { "reason": "CUSTOMER_MISMATCH", "domain": "graphmesh", "metadata": { "field": "customer_id", "method": "/graphmesh.crm.v1.CrmService/GetCustomer" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every graphmesh error carries, without the `ERROR_REASON_` prefix;
@@ -396,8 +402,8 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 
     Reasons of every RPC: INVALID_REQUEST, MALFORMED_MESSAGE, INVALID_METADATA, UNAUTHENTICATED, SCOPE_MISSING,
     WORKLOAD_NOT_ALLOWED (a mesh with mutual TLS), APPROVAL_REQUIRED (a policy that requires an approval, and a call
-    without one), APPROVAL_MISMATCH, DEADLINE_EXCEEDED, RATE_LIMITED (a policy that declares a rate), CONCURRENCY_LIMIT,
-    DATABASE_UNAVAILABLE, INVALID_RESPONSE, INTERNAL.
+    without one), APPROVAL_MISMATCH, CUSTOMER_MISMATCH (a call that is bound to a customer), DEADLINE_EXCEEDED,
+    RATE_LIMITED (a policy that declares a rate), CONCURRENCY_LIMIT, DATABASE_UNAVAILABLE, INVALID_RESPONSE, INTERNAL.
 
     Reasons of effects: IDEMPOTENCY_KEY_REQUIRED, IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_IN_USE, FENCED, LEASE_EXPIRED,
     OUTCOME_UNKNOWN (an effect in the system of a provider). Effects are the methods with `idempotency_level = IDEMPOTENT`.
@@ -779,5 +785,11 @@ ERROR_REASON_EGRESS_REFUSED: ErrorReason.ValueType  # 69
 provider: it is not in the list of `workload` in mesh.yaml, or resolves to a private address. Nothing was sent.
 
     { "reason": "EGRESS_REFUSED", "domain": "graphmesh", "metadata": { "workload": "model", "host": "api.openai.com:443" } }
+"""
+ERROR_REASON_CUSTOMER_MISMATCH: ErrorReason.ValueType  # 70
+"""PERMISSION_DENIED. The call is bound to a customer, and its request names another one in `field`, names none where
+it has to, or is about more than one customer. Nothing was executed.
+
+    { "reason": "CUSTOMER_MISMATCH", "domain": "graphmesh", "metadata": { "field": "customer_id", "method": "/graphmesh.crm.v1.CrmService/GetCustomer" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

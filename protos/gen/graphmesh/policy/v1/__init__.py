@@ -2,6 +2,7 @@
 
 from .policy_pb2 import Approval as Approval
 from .policy_pb2 import Breaker as Breaker
+from .policy_pb2 import CustomerCheck as CustomerCheck
 from .policy_pb2 import FailureMode as FailureMode
 from .policy_pb2 import JsonBounds as JsonBounds
 from .policy_pb2 import LlmVisibility as LlmVisibility

@@ -27,7 +27,7 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n graphmesh/policy/v1/policy.proto\x12\x13graphmesh.policy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xfc\x03\n\x0cMethodPolicy\x12<\n\x07timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\x07\"\x03\x08\x90\x1c*\x00\xc8\x01\x01\x12\x1f\n\x0cmax_attempts\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\n(\x01\x12\x43\n\x06scopes\x18\x03 \x03(\tB3\xbaH0\x92\x01-\x18\x01\")r\'2%^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)+$\x12\x39\n\x08\x61pproval\x18\x04 \x01(\x0e\x32\x1d.graphmesh.policy.v1.ApprovalB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x44\n\x0ellm_visibility\x18\x05 \x01(\x0e\x32\".graphmesh.policy.v1.LlmVisibilityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x46\n\tapprovers\x18\x06 \x03(\tB3\xbaH0\x92\x01-\x18\x01\")r\'2%^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)+$\x12@\n\x0c\x61pproval_ttl\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\xe7\x84\x0f*\x00\x12\r\n\x05waits\x18\x08 \x01(\x08\x12.\n\x0btenant_rate\x18\t \x01(\x0b\x32\x19.graphmesh.policy.v1.Rate\"\\\n\nJsonBounds\x12\x1f\n\x0cmax_elements\x18\x01 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=\x12\x1a\n\tmax_depth\x18\x02 \x01(\rB\x07\xbaH\x04*\x02\x18\x1f\x12\x11\n\tmax_bytes\x18\x03 \x01(\r\"\xbb\x02\n\rServicePolicy\x12#\n\x0fmax_concurrency\x18\x01 \x01(\rB\n\xbaH\x07*\x05\x18\x90N(\x01\x12\x1c\n\tmax_queue\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xa0\x8d\x06\x12\x35\n\x07\x62reaker\x18\x03 \x01(\x0b\x32\x1c.graphmesh.policy.v1.BreakerB\x06\xbaH\x03\xc8\x01\x01\x12\x32\n\nrate_limit\x18\x04 \x01(\x0b\x32\x1e.graphmesh.policy.v1.RateLimit\x12\x1c\n\tmax_waits\x18\x05 \x01(\rB\t\xbaH\x06*\x04\x18\xa0\x8d\x06\x12.\n\x0btenant_rate\x18\x06 \x01(\x0b\x32\x19.graphmesh.policy.v1.Rate\x12.\n\x0b\x63lient_rate\x18\x07 \x01(\x0b\x32\x19.graphmesh.policy.v1.Rate\"\xc1\x01\n\x07\x42reaker\x12(\n\x14\x63onsecutive_failures\x18\x01 \x01(\rB\n\xbaH\x07*\x05\x18\xe8\x07(\x01\x12\x43\n\x0e\x63ooling_period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\x07\"\x03\x08\x90\x1c*\x00\xc8\x01\x01\x12G\n\x12max_cooling_period\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\x07\"\x03\x08\x90\x1c*\x00\xc8\x01\x01\"\xf7\x01\n\x04Rate\x12\x1a\n\x05\x63\x61lls\x18\x01 \x01(\rB\x0b\xbaH\x08*\x06\x18\xa0\x8d\x06(\x01\x12\x90\x01\n\x06period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationBe\xbaHb\xaa\x01\n\"\x04\x08\x80\xa3\x05\x32\x02\x08\x01\xba\x01O\n\x19rate.period.whole_seconds\x12\x15must be whole seconds\x1a\x1bthis.getMilliseconds() == 0\xc8\x01\x01\x12@\n\x0c\x66\x61ilure_mode\x18\x03 \x01(\x0e\x32 .graphmesh.policy.v1.FailureModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\"f\n\tRateLimit\x12\x16\n\x05\x63\x61lls\x18\x01 \x01(\rB\x07\xbaH\x04*\x02(\x01\x12\x41\n\x06period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x16\xbaH\x13\xaa\x01\r\"\x04\x08\x80\xa3\x05\x32\x05\x10\x80\xe1\xeb\x17\xc8\x01\x01*V\n\x08\x41pproval\x12\x18\n\x14\x41PPROVAL_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41PPROVAL_NOT_REQUIRED\x10\x01\x12\x15\n\x11\x41PPROVAL_REQUIRED\x10\x02*f\n\rLlmVisibility\x12\x1e\n\x1aLLM_VISIBILITY_UNSPECIFIED\x10\x00\x12\x19\n\x15LLM_VISIBILITY_HIDDEN\x10\x01\x12\x1a\n\x16LLM_VISIBILITY_VISIBLE\x10\x02*[\n\x0b\x46\x61ilureMode\x12\x1c\n\x18\x46\x41ILURE_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x46\x41ILURE_MODE_OPEN\x10\x01\x12\x17\n\x13\x46\x41ILURE_MODE_CLOSED\x10\x02:S\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0b\x32!.graphmesh.policy.v1.MethodPolicy:V\n\x07service\x12\x1f.google.protobuf.ServiceOptions\x18\xb4\x87\x03 \x01(\x0b\x32\".graphmesh.policy.v1.ServicePolicy:N\n\x04json\x12\x1d.google.protobuf.FieldOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x1f.graphmesh.policy.v1.JsonBoundsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n graphmesh/policy/v1/policy.proto\x12\x13graphmesh.policy.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xbc\x04\n\x0cMethodPolicy\x12<\n\x07timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\x07\"\x03\x08\x90\x1c*\x00\xc8\x01\x01\x12\x1f\n\x0cmax_attempts\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\n(\x01\x12\x43\n\x06scopes\x18\x03 \x03(\tB3\xbaH0\x92\x01-\x18\x01\")r\'2%^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)+$\x12\x39\n\x08\x61pproval\x18\x04 \x01(\x0e\x32\x1d.graphmesh.policy.v1.ApprovalB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x44\n\x0ellm_visibility\x18\x05 \x01(\x0e\x32\".graphmesh.policy.v1.LlmVisibilityB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x46\n\tapprovers\x18\x06 \x03(\tB3\xbaH0\x92\x01-\x18\x01\")r\'2%^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)+$\x12@\n\x0c\x61pproval_ttl\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\xe7\x84\x0f*\x00\x12\r\n\x05waits\x18\x08 \x01(\x08\x12.\n\x0btenant_rate\x18\t \x01(\x0b\x32\x19.graphmesh.policy.v1.Rate\x12>\n\x08\x63ustomer\x18\n \x01(\x0e\x32\".graphmesh.policy.v1.CustomerCheckB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\\\n\nJsonBounds\x12\x1f\n\x0cmax_elements\x18\x01 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=\x12\x1a\n\tmax_depth\x18\x02 \x01(\rB\x07\xbaH\x04*\x02\x18\x1f\x12\x11\n\tmax_bytes\x18\x03 \x01(\r\"\xbb\x02\n\rServicePolicy\x12#\n\x0fmax_concurrency\x18\x01 \x01(\rB\n\xbaH\x07*\x05\x18\x90N(\x01\x12\x1c\n\tmax_queue\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xa0\x8d\x06\x12\x35\n\x07\x62reaker\x18\x03 \x01(\x0b\x32\x1c.graphmesh.policy.v1.BreakerB\x06\xbaH\x03\xc8\x01\x01\x12\x32\n\nrate_limit\x18\x04 \x01(\x0b\x32\x1e.graphmesh.policy.v1.RateLimit\x12\x1c\n\tmax_waits\x18\x05 \x01(\rB\t\xbaH\x06*\x04\x18\xa0\x8d\x06\x12.\n\x0btenant_rate\x18\x06 \x01(\x0b\x32\x19.graphmesh.policy.v1.Rate\x12.\n\x0b\x63lient_rate\x18\x07 \x01(\x0b\x32\x19.graphmesh.policy.v1.Rate\"\xc1\x01\n\x07\x42reaker\x12(\n\x14\x63onsecutive_failures\x18\x01 \x01(\rB\n\xbaH\x07*\x05\x18\xe8\x07(\x01\x12\x43\n\x0e\x63ooling_period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\x07\"\x03\x08\x90\x1c*\x00\xc8\x01\x01\x12G\n\x12max_cooling_period\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\x07\"\x03\x08\x90\x1c*\x00\xc8\x01\x01\"\xf7\x01\n\x04Rate\x12\x1a\n\x05\x63\x61lls\x18\x01 \x01(\rB\x0b\xbaH\x08*\x06\x18\xa0\x8d\x06(\x01\x12\x90\x01\n\x06period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationBe\xbaHb\xaa\x01\n\"\x04\x08\x80\xa3\x05\x32\x02\x08\x01\xba\x01O\n\x19rate.period.whole_seconds\x12\x15must be whole seconds\x1a\x1bthis.getMilliseconds() == 0\xc8\x01\x01\x12@\n\x0c\x66\x61ilure_mode\x18\x03 \x01(\x0e\x32 .graphmesh.policy.v1.FailureModeB\x08\xbaH\x05\x82\x01\x02\x10\x01\"f\n\tRateLimit\x12\x16\n\x05\x63\x61lls\x18\x01 \x01(\rB\x07\xbaH\x04*\x02(\x01\x12\x41\n\x06period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x16\xbaH\x13\xaa\x01\r\"\x04\x08\x80\xa3\x05\x32\x05\x10\x80\xe1\xeb\x17\xc8\x01\x01*V\n\x08\x41pproval\x12\x18\n\x14\x41PPROVAL_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41PPROVAL_NOT_REQUIRED\x10\x01\x12\x15\n\x11\x41PPROVAL_REQUIRED\x10\x02*f\n\rLlmVisibility\x12\x1e\n\x1aLLM_VISIBILITY_UNSPECIFIED\x10\x00\x12\x19\n\x15LLM_VISIBILITY_HIDDEN\x10\x01\x12\x1a\n\x16LLM_VISIBILITY_VISIBLE\x10\x02*\x99\x01\n\rCustomerCheck\x12\x1e\n\x1a\x43USTOMER_CHECK_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43USTOMER_CHECK_FIELD\x10\x01\x12\x19\n\x15\x43USTOMER_CHECK_RECORD\x10\x02\x12\x17\n\x13\x43USTOMER_CHECK_NONE\x10\x03\x12\x1a\n\x16\x43USTOMER_CHECK_REFUSED\x10\x04*[\n\x0b\x46\x61ilureMode\x12\x1c\n\x18\x46\x41ILURE_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x46\x41ILURE_MODE_OPEN\x10\x01\x12\x17\n\x13\x46\x41ILURE_MODE_CLOSED\x10\x02:S\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0b\x32!.graphmesh.policy.v1.MethodPolicy:V\n\x07service\x12\x1f.google.protobuf.ServiceOptions\x18\xb4\x87\x03 \x01(\x0b\x32\".graphmesh.policy.v1.ServicePolicy:N\n\x04json\x12\x1d.google.protobuf.FieldOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x1f.graphmesh.policy.v1.JsonBoundsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,6 +48,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_METHODPOLICY'].fields_by_name['approvers']._serialized_options = b'\272H0\222\001-\030\001\")r\'2%^[a-z][a-z0-9_]*(\\.[a-z][a-z0-9_]*)+$'
   _globals['_METHODPOLICY'].fields_by_name['approval_ttl']._loaded_options = None
   _globals['_METHODPOLICY'].fields_by_name['approval_ttl']._serialized_options = b'\272H\014\252\001\t\"\005\010\200\347\204\017*\000'
+  _globals['_METHODPOLICY'].fields_by_name['customer']._loaded_options = None
+  _globals['_METHODPOLICY'].fields_by_name['customer']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_JSONBOUNDS'].fields_by_name['max_elements']._loaded_options = None
   _globals['_JSONBOUNDS'].fields_by_name['max_elements']._serialized_options = b'\272H\006*\004\030\300\204='
   _globals['_JSONBOUNDS'].fields_by_name['max_depth']._loaded_options = None
@@ -76,22 +78,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RATELIMIT'].fields_by_name['calls']._serialized_options = b'\272H\004*\002(\001'
   _globals['_RATELIMIT'].fields_by_name['period']._loaded_options = None
   _globals['_RATELIMIT'].fields_by_name['period']._serialized_options = b'\272H\023\252\001\r\"\004\010\200\243\0052\005\020\200\341\353\027\310\001\001'
-  _globals['_APPROVAL']._serialized_start=1625
-  _globals['_APPROVAL']._serialized_end=1711
-  _globals['_LLMVISIBILITY']._serialized_start=1713
-  _globals['_LLMVISIBILITY']._serialized_end=1815
-  _globals['_FAILUREMODE']._serialized_start=1817
-  _globals['_FAILUREMODE']._serialized_end=1908
+  _globals['_APPROVAL']._serialized_start=1689
+  _globals['_APPROVAL']._serialized_end=1775
+  _globals['_LLMVISIBILITY']._serialized_start=1777
+  _globals['_LLMVISIBILITY']._serialized_end=1879
+  _globals['_CUSTOMERCHECK']._serialized_start=1882
+  _globals['_CUSTOMERCHECK']._serialized_end=2035
+  _globals['_FAILUREMODE']._serialized_start=2037
+  _globals['_FAILUREMODE']._serialized_end=2128
   _globals['_METHODPOLICY']._serialized_start=153
-  _globals['_METHODPOLICY']._serialized_end=661
-  _globals['_JSONBOUNDS']._serialized_start=663
-  _globals['_JSONBOUNDS']._serialized_end=755
-  _globals['_SERVICEPOLICY']._serialized_start=758
-  _globals['_SERVICEPOLICY']._serialized_end=1073
-  _globals['_BREAKER']._serialized_start=1076
-  _globals['_BREAKER']._serialized_end=1269
-  _globals['_RATE']._serialized_start=1272
-  _globals['_RATE']._serialized_end=1519
-  _globals['_RATELIMIT']._serialized_start=1521
-  _globals['_RATELIMIT']._serialized_end=1623
+  _globals['_METHODPOLICY']._serialized_end=725
+  _globals['_JSONBOUNDS']._serialized_start=727
+  _globals['_JSONBOUNDS']._serialized_end=819
+  _globals['_SERVICEPOLICY']._serialized_start=822
+  _globals['_SERVICEPOLICY']._serialized_end=1137
+  _globals['_BREAKER']._serialized_start=1140
+  _globals['_BREAKER']._serialized_end=1333
+  _globals['_RATE']._serialized_start=1336
+  _globals['_RATE']._serialized_end=1583
+  _globals['_RATELIMIT']._serialized_start=1585
+  _globals['_RATELIMIT']._serialized_end=1687
 # @@protoc_insertion_point(module_scope)

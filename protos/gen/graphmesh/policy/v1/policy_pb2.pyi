@@ -81,6 +81,40 @@ LLM_VISIBILITY_VISIBLE: LlmVisibility.ValueType  # 2
 """A tool schema is made of its request, without any key field."""
 Global___LlmVisibility: _TypeAlias = LlmVisibility  # noqa: Y015
 
+class _CustomerCheck:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CustomerCheckEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CustomerCheck.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CUSTOMER_CHECK_UNSPECIFIED: _CustomerCheck.ValueType  # 0
+    """Not stated: nothing else is checked."""
+    CUSTOMER_CHECK_FIELD: _CustomerCheck.ValueType  # 1
+    """The request has to have the customer in its own field `customer_id`."""
+    CUSTOMER_CHECK_RECORD: _CustomerCheck.ValueType  # 2
+    """The service checks the owner of each record that the call reads, changes or lists: those of others are not found."""
+    CUSTOMER_CHECK_NONE: _CustomerCheck.ValueType  # 3
+    """No record of a customer is read or changed."""
+    CUSTOMER_CHECK_REFUSED: _CustomerCheck.ValueType  # 4
+    """The call is about more than one customer, and is refused."""
+
+class CustomerCheck(_CustomerCheck, metaclass=_CustomerCheckEnumTypeWrapper):
+    """How a call that is bound to a customer is held to it. Whatever is stated, every field `customer_id` of the request that
+    has a value has to name that customer.
+    """
+
+CUSTOMER_CHECK_UNSPECIFIED: CustomerCheck.ValueType  # 0
+"""Not stated: nothing else is checked."""
+CUSTOMER_CHECK_FIELD: CustomerCheck.ValueType  # 1
+"""The request has to have the customer in its own field `customer_id`."""
+CUSTOMER_CHECK_RECORD: CustomerCheck.ValueType  # 2
+"""The service checks the owner of each record that the call reads, changes or lists: those of others are not found."""
+CUSTOMER_CHECK_NONE: CustomerCheck.ValueType  # 3
+"""No record of a customer is read or changed."""
+CUSTOMER_CHECK_REFUSED: CustomerCheck.ValueType  # 4
+"""The call is about more than one customer, and is refused."""
+Global___CustomerCheck: _TypeAlias = CustomerCheck  # noqa: Y015
+
 class _FailureMode:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -120,6 +154,7 @@ class MethodPolicy(_message.Message):
     APPROVAL_TTL_FIELD_NUMBER: _builtins.int
     WAITS_FIELD_NUMBER: _builtins.int
     TENANT_RATE_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
     max_attempts: _builtins.int
     """The maximum number of attempts of a call, the first one included, by the one component that retries it."""
     approval: Global___Approval.ValueType
@@ -130,6 +165,8 @@ class MethodPolicy(_message.Message):
     """Whether a call spends its time waiting, for events or for a client that reads slowly. It then takes one of the
     service's `max_waits`, and neither a slot nor a place in the queue.
     """
+    customer: Global___CustomerCheck.ValueType
+    """How a call that is bound to a customer is held to it."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """The longest that one call may take, with all its attempts and waits. It can only shorten the caller's deadline."""
@@ -164,10 +201,11 @@ class MethodPolicy(_message.Message):
         approval_ttl: _duration_pb2.Duration | None = ...,
         waits: _builtins.bool = ...,
         tenant_rate: Global___Rate | None = ...,
+        customer: Global___CustomerCheck.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval_ttl", b"approval_ttl", "tenant_rate", b"tenant_rate", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "approval_ttl", b"approval_ttl", "approvers", b"approvers", "llm_visibility", b"llm_visibility", "max_attempts", b"max_attempts", "scopes", b"scopes", "tenant_rate", b"tenant_rate", "timeout", b"timeout", "waits", b"waits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "approval_ttl", b"approval_ttl", "approvers", b"approvers", "customer", b"customer", "llm_visibility", b"llm_visibility", "max_attempts", b"max_attempts", "scopes", b"scopes", "tenant_rate", b"tenant_rate", "timeout", b"timeout", "waits", b"waits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
