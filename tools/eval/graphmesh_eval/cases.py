@@ -82,7 +82,7 @@ class Records(_Strict):
     tier: Literal["standard", "plus", "vip"] = "standard"
     attributes: Mapping[str, str] = {}
     """Of the customer."""
-    purchases: tuple[Purchase, ...] = Field((), max_length=8)
+    purchases: Annotated[tuple[Purchase, ...], Field(max_length=8)] = ()
     tickets: tuple[OpenTicket, ...] = ()
     articles: tuple[Article, ...] = ()
 
