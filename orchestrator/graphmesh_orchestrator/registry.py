@@ -8,6 +8,8 @@ from typing import Any, cast
 
 from graphmesh_chassis.errors import FieldViolation, InvalidInput
 from graphmesh_nodes.artifacts import Artifacts, MemoryArtifacts
+from graphmesh_nodes.budget import Limits
+from graphmesh_nodes.declaration import Declaration, declaration_of
 from graphmesh_nodes.graph_contexts import GraphContext, configurable_violations
 from graphmesh_nodes.graph_inputs import GraphInput, state_schema
 from graphmesh_nodes.graph_rules import GraphRuleViolated
@@ -81,6 +83,15 @@ class Graph:
     def recursion_limit(self) -> int:
         """The supersteps of a run that states no limit: those of `with_config`."""
         return int((self.compiled.config or {}).get("recursion_limit") or DEFAULT_RECURSION_LIMIT)
+
+    @property
+    def declaration(self) -> Declaration | None:
+        """What its module declares of it, with `declare`."""
+        return declaration_of(self.compiled)
+
+    def limits_of(self, requested: Limits) -> Limits:
+        """Return the limits of a run: those that it requests, as far as the graph permits."""
+        return self.declaration.limits.lowered_to(requested) if self.declaration else requested
 
     def has_shape_of(self, other: "Graph") -> bool:
         """Return whether it takes the inputs, contexts and breakpoints that the other graph takes."""

@@ -87,10 +87,16 @@ class Tools:
             is_durable=execution.graph.is_durable,
             recorder=execution.journal,
             lease=execution,
-            require_tool=partial(self.roles.require_tool, run.identity.roles),
+            require_tool=partial(self._require_tool, execution),
             caller_scopes=partial(self.roles.scopes, run.identity.roles),
             client=run.identity.client,
         )
+
+    def _require_tool(self, execution: Execution, tool: str) -> None:
+        """Raises ToolNotAllowed where the graph does not declare the tool, or the caller's roles do not have it."""
+        if execution.graph.declaration:
+            execution.graph.declaration.require_tool(tool)
+        self.roles.require_tool(execution.run.identity.roles, tool)
 
 
 class Executor:
@@ -166,7 +172,7 @@ class Executor:
         set_current(None)  # the run outlives the call that created it, and so the call's deadline
         graph, started = self._registry.get(active.run.identity.graph), active.run.state.started or self._now()
         run = active.run.with_state(started=started, **graph.versions.of_run())
-        budget = Budget(run.request.limits, run.accounting.usage, active.control.request_drain)
+        budget = Budget(graph.limits_of(run.request.limits), run.accounting.usage, active.control.request_drain)
         try:
             async with Journal(self._commits, self._notifier, run, budget, self._now) as journal:
                 active.takeovers = lambda: journal.takeovers

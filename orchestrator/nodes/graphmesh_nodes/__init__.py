@@ -13,14 +13,17 @@ from graphmesh_nodes.calls import call, stream
 from graphmesh_nodes.chat_model import GraphmeshChatModel
 from graphmesh_nodes.clock import Clock
 from graphmesh_nodes.context import RunContext, run_context
+from graphmesh_nodes.declaration import declare
 from graphmesh_nodes.fallbacks import Fallback, Node, Update, degrade, escalate, instead
 from graphmesh_nodes.message_history import bounded_messages
 from graphmesh_nodes.model_tools import ToolSchema, tool_schema, tool_schemas
+from graphmesh_nodes.policies import AgentPolicy, agent_policy
 from graphmesh_nodes.remote_node import remote
 from graphmesh_nodes.rpc_tools import run_customer, tools
 from graphmesh_nodes.tool_calls import ToolCalled
 
 __all__ = [
+    "AgentPolicy",
     "ApprovalRequest",
     "ApprovalRule",
     "Artifacts",
@@ -35,8 +38,10 @@ __all__ = [
     "ToolSchema",
     "Update",
     "Usage",
+    "agent_policy",
     "bounded_messages",
     "call",
+    "declare",
     "degrade",
     "escalate",
     "instead",

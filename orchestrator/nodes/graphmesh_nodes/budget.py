@@ -19,6 +19,11 @@ class Limits:
     max_cost: int = 0
     """Cost of models, in millionths of a US dollar."""
 
+    def lowered_to(self, other: "Limits") -> "Limits":
+        """Return the lower one of each limit and its other."""
+        pairs = {name: (limit, getattr(other, name)) for name, limit in vars(self).items()}
+        return Limits(**{name: min(both) if all(both) else max(both) for name, both in pairs.items()})
+
 
 @dataclass(frozen=True)
 class Usage:

@@ -96,6 +96,7 @@ __all__ = [
     "OutcomeOpen",
     "OutcomeUnknown",
     "PermissionDenied",
+    "PolicyInvalid",
     "ProviderMisconfigured",
     "ProviderUnavailable",
     "RateLimited",
@@ -106,6 +107,7 @@ __all__ = [
     "StepLimit",
     "TokenLimit",
     "ToolNotAllowed",
+    "ToolNotDeclared",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
@@ -139,6 +141,20 @@ class ToolNotAllowed(PermissionDenied):
     """No graph may call {tool} for the roles of the run's caller: nothing was sent"""
 
     reason = "TOOL_NOT_ALLOWED"
+
+
+class ToolNotDeclared(ToolNotAllowed):
+    """The run's graph does not declare the tool {tool}: nothing was sent"""
+
+
+class PolicyInvalid(FailedPrecondition):
+    """The policy of the agent {graph} breaks a rule"""
+
+    reason = "POLICY_INVALID"
+
+    def _default_message(self) -> str:
+        broken = "; ".join(f"{violation.field}: {violation.description}" for violation in self.violations)
+        return f"{super()._default_message()}: {broken}" if broken else super()._default_message()
 
 
 class ArtifactTooLarge(FailedPrecondition):

@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from graphmesh.model.v1 import ModelService, Prompt
 from graphmesh.model.v1 import Usage as ModelUsage
 from graphmesh_contracts import Method, Overrides
+from langgraph.store.memory import InMemoryStore
 from langgraph.types import StateSnapshot
 
 from graphmesh_nodes.approval_terms import ApprovalAnswer, ApprovalStatus, ApprovalTerms, approval_id
@@ -61,14 +62,14 @@ class GraphHarness:
         Raises:
             HarnessError: the graph breaks a rule of graphmesh, such as that of `escalate`.
         """
-        self.clock, self.artifacts = FakeClock(), MemoryArtifacts()
+        self.clock, self.artifacts, self.store = FakeClock(), MemoryArtifacts(), InMemoryStore()
         self._thread_id, self._deadline = thread_id, deadline
         policies = Policies(overrides)
         self._mesh, self._model = TwinMesh(policies), ModelTwin()
         self._mesh.serve(ModelService.Generate, self._model.generate)
         self._mesh.serve(ModelService.StreamGenerate, self._model.stream_generate)
         identity = Identity(tenant, subject, thread_id)
-        self._worker = Worker(graph, self._mesh, identity, policies, limits, self.clock, self.artifacts)
+        self._worker = Worker(graph, self._mesh, identity, policies, limits, self.clock, self.artifacts, self.store)
         self._runs: list[RunRecorder] = []
         self._state: Mapping[str, Any] = {}
         self._approvals: dict[str, PendingApproval] = {}

@@ -12,12 +12,14 @@ from langgraph.errors import GraphDrained
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import RunControl
+from langgraph.store.base import BaseStore
 from langgraph.types import Command, StateSnapshot
 
 from graphmesh_nodes.artifacts import MemoryArtifacts
 from graphmesh_nodes.breakpoints import Breakpoints, breakpoint_of
 from graphmesh_nodes.budget import Budget, Limits
-from graphmesh_nodes.context import Policies, RunContext, with_run_context
+from graphmesh_nodes.context import Policies, RunContext, allow_every_tool, with_run_context
+from graphmesh_nodes.declaration import declaration_of
 from graphmesh_nodes.errors import GraphmeshError
 from graphmesh_nodes.graph_rules import GraphRuleViolated, check_graph
 from graphmesh_nodes.testing.crashing_saver import CrashingSaver
@@ -51,12 +53,16 @@ class Worker:
         limits: Limits,
         clock: FakeClock,
         artifacts: MemoryArtifacts,
+        store: BaseStore,
     ) -> None:
         self._mesh, self._identity, self._policies = mesh, identity, policies
-        self._limits, self._clock, self._artifacts = limits, clock, artifacts
+        declared = declaration_of(graph)
+        self._limits = declared.limits.lowered_to(limits) if declared else limits
+        self._require_tool = declared.require_tool if declared else allow_every_tool
+        self._clock, self._artifacts = clock, artifacts
         self._death = asyncio.Event()
         self.saver, mesh.on_crash = CrashingSaver(self._die), self._die
-        self.graph = _compiled(graph, self.saver)
+        self.graph = _compiled(graph, self.saver, store)
 
     async def execute(self, run: RunRecorder) -> StateSnapshot:
         """Execute a run until it ends or parks, in one epoch more each time that the worker dies; returns its state."""
@@ -149,10 +155,11 @@ class Worker:
             continues_thread=run.input is None,
             artifacts=self._artifacts,
             clock=self._clock,
+            require_tool=self._require_tool,
         )
 
 
-def _compiled(graph: Graph, saver: CrashingSaver) -> CompiledStateGraph[Any, Any, Any, Any]:
+def _compiled(graph: Graph, saver: CrashingSaver, store: BaseStore) -> CompiledStateGraph[Any, Any, Any, Any]:
     if isinstance(graph, StateGraph):
         compiled = graph.compile(checkpointer=saver)
     else:
@@ -161,4 +168,5 @@ def _compiled(graph: Graph, saver: CrashingSaver) -> CompiledStateGraph[Any, Any
         check_graph(compiled)
     except GraphRuleViolated as error:
         raise HarnessError(str(error)) from error
+    compiled.store = store
     return compiled

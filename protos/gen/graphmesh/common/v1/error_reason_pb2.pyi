@@ -370,7 +370,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "GRAPH_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "graph": "support", "roles": "operator" } }
     """
     ERROR_REASON_TOOL_NOT_ALLOWED: _ErrorReason.ValueType  # 67
-    """PERMISSION_DENIED. A graph may not call the tool for the roles of its run's caller. Nothing was sent.
+    """PERMISSION_DENIED. A graph may not call the tool: it does not declare it, or the roles of its run's caller do not
+    have it. Nothing was sent. `roles` are there in the second case.
 
         { "reason": "TOOL_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "tool": "billing.Refund", "roles": "guest" } }
     """
@@ -391,6 +392,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     it has to, or is about more than one customer. Nothing was executed.
 
         { "reason": "CUSTOMER_MISMATCH", "domain": "graphmesh", "metadata": { "field": "customer_id", "method": "/graphmesh.crm.v1.CrmService/GetCustomer" } }
+    """
+    ERROR_REASON_POLICY_INVALID: _ErrorReason.ValueType  # 71
+    """FAILED_PRECONDITION. The tenant's policy of an agent, an item of its store, breaks a rule. The BadRequest among the
+    details names the fields.
+
+        { "reason": "POLICY_INVALID", "domain": "graphmesh", "metadata": { "graph": "support" } }
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -414,7 +421,7 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     the Python client derives them from gRPC's status codes and Envoy's response flags.
 
     Reasons of runs: RECURSION_LIMIT, NODE_FAILED, GRAPH_FACTORY_FAILED, RUN_POISONED, VALUE_NOT_STORABLE,
-    WRITE_AHEAD_REQUIRED, STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED, APPROVAL_DENIED, APPROVAL_EXPIRED, APPROVAL_MISMATCH,
+    WRITE_AHEAD_REQUIRED, POLICY_INVALID, STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED, APPROVAL_DENIED, APPROVAL_EXPIRED, APPROVAL_MISMATCH,
     STATE_TOO_LARGE, ARTIFACT_TOO_LARGE, CHECKPOINT_CONFLICT, STATE_UNREADABLE, GRAPH_NOT_ALLOWED (a role has lost the
     graph since), TOOL_NOT_ALLOWED, CANCELLED, DEADLINE_EXCEEDED. They are in the `error` of a run that has ended, as is
     any reason of a tool that its graph called.
@@ -770,7 +777,8 @@ ERROR_REASON_GRAPH_NOT_ALLOWED: ErrorReason.ValueType  # 66
     { "reason": "GRAPH_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "graph": "support", "roles": "operator" } }
 """
 ERROR_REASON_TOOL_NOT_ALLOWED: ErrorReason.ValueType  # 67
-"""PERMISSION_DENIED. A graph may not call the tool for the roles of its run's caller. Nothing was sent.
+"""PERMISSION_DENIED. A graph may not call the tool: it does not declare it, or the roles of its run's caller do not
+have it. Nothing was sent. `roles` are there in the second case.
 
     { "reason": "TOOL_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "tool": "billing.Refund", "roles": "guest" } }
 """
@@ -791,5 +799,11 @@ ERROR_REASON_CUSTOMER_MISMATCH: ErrorReason.ValueType  # 70
 it has to, or is about more than one customer. Nothing was executed.
 
     { "reason": "CUSTOMER_MISMATCH", "domain": "graphmesh", "metadata": { "field": "customer_id", "method": "/graphmesh.crm.v1.CrmService/GetCustomer" } }
+"""
+ERROR_REASON_POLICY_INVALID: ErrorReason.ValueType  # 71
+"""FAILED_PRECONDITION. The tenant's policy of an agent, an item of its store, breaks a rule. The BadRequest among the
+details names the fields.
+
+    { "reason": "POLICY_INVALID", "domain": "graphmesh", "metadata": { "graph": "support" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
