@@ -51,7 +51,7 @@ test-fast: $(ENV) ## Run the unit tests, and the contract tests on memory and SQ
 	$(BIN)/pytest --numprocesses logical --maxprocesses 8 -m "not backend" tests/unit tests/contract $(ARGS)
 
 .PHONY: check
-check: check-python check-protos check-envoy ## Everything that is checked without running it: style, types, imports, contracts
+check: check-python check-protos check-envoy check-pictures ## Everything that is checked without running it: style, types, imports, contracts
 
 .PHONY: format
 format: $(ENV) ## Format code and protos
@@ -66,8 +66,9 @@ protos: $(ENV) ## Format the protos, and generate all that is made from them
 	$(BIN)/graphmesh render envoy
 
 .PHONY: render
-render: $(ENV) ## Render Envoy's files from deploy/mesh.yaml and the protos
+render: $(ENV) ## Render Envoy's files from deploy/mesh.yaml and the protos, and the pictures of graphs
 	$(BIN)/graphmesh render envoy
+	$(BIN)/graphmesh render pictures
 
 ##@ Parts of check
 
@@ -87,6 +88,10 @@ check-protos: $(ENV) ## Lint, format and breaking changes of the contracts; gene
 check-envoy: $(ENV) ## Envoy's rendered files and the OpenAPI document are fresh, and Envoy and a validator accept them
 	$(BIN)/graphmesh render envoy --check
 	$(BIN)/openapi-spec-validator --schema 3.1 deploy/rendered/envoy/openapi.json
+
+.PHONY: check-pictures
+check-pictures: $(ENV) ## The pictures of the graphs are fresh
+	$(BIN)/graphmesh render pictures --check
 
 ##@ The rest
 

@@ -1,4 +1,4 @@
-"""`graphmesh render`: Envoy's configuration files, and the contracts that graphs take from descriptor sets."""
+"""`graphmesh render`: Envoy's configuration files, contracts of descriptor sets, roles, and pictures of graphs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,6 +83,30 @@ def render_roles(
     except ValueError as error:
         raise MeshError(str(error)) from error
     _write("roles", out, {ROLES_FILE: loaded.roles.rendered(loaded.contracts)}, check, as_json)
+
+
+@commands.command("pictures")
+def render_pictures(
+    graphs: Annotated[Path, typer.Argument(help="The langgraph.json of the graphs.")] = Path("langgraph.json"),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if a picture is stale.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw each graph in the README.md beside it, between <!-- graph --> and <!-- /graph -->.
+
+    The pictures are in Mermaid, with the graphs inside of graphs.
+    """
+    from graphmesh_cli.graph_pictures import pictures  # with LangGraph, which the other commands do not import
+
+    drawn = pictures(graphs)
+    changed = {file: text for file, text in drawn.items() if file.read_text(encoding="utf-8") != text}
+    names = [str(file) for file in changed]
+    if check and names:
+        raise Failure(f"not fresh: {', '.join(names)}; run graphmesh render pictures")
+    for file, text in changed.items():
+        file.write_text(text, encoding="utf-8")
+    if as_json:
+        return print_json_line({"changed": names, "pictures": len(drawn)})
+    return console().print(f"{', '.join(names) or 'nothing'} changed, {len(drawn)} pictures", soft_wrap=True)
 
 
 def _write(command: str, out: Path, files: Mapping[str, bytes], check: bool, as_json: bool) -> None:
