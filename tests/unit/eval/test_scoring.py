@@ -120,6 +120,13 @@ def test_facts_are_present_or_absent_in_any_form() -> None:
     assert faults(judged(stated, transcript=answered("Soon, inv-9."))) == {Fault.MISSING_FACT, Fault.FALSE_STATEMENT}
 
 
+@pytest.mark.parametrize("form", ["98,207.66", "98.207,66", "98 207,66", "98\u202f207.66", "98’207.66", "9820766"])
+def test_a_number_is_a_fact_in_the_form_of_any_language(form: str) -> None:
+    stated = case(expected={"contains": ["98207.66"]})
+    assert judged(stated, transcript=answered(f"It was {form} EUR.")).success
+    assert faults(judged(stated, transcript=answered(f"It was 1{form} EUR."))) == {Fault.MISSING_FACT}
+
+
 def test_an_answer_in_another_language_is_a_fault() -> None:
     german = "Die Rechnung ist bezahlt und wir haben das Geld für Sie erstattet."
     assert faults(judged(case(), transcript=answered(german))) == {Fault.WRONG_LANGUAGE}

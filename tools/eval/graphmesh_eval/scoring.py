@@ -14,6 +14,8 @@ from graphmesh_eval.scene import Scene
 from graphmesh_eval.weights import WEIGHTS, WRONG_ACTIONS, Fault
 
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+GROUPED = re.compile(r"\d+(?:[.,'’]\d+|[\u00a0\u202f ]\d{3}(?!\d))*")
+"""A number with the separators of any language."""
 LINK = re.compile(r"(?:https?:)?//[^\s<>()\[\]\"']+", re.I)
 SHINGLE = 8
 """Words in a row that an answer has from the agent's instructions: then it quotes them."""
@@ -159,7 +161,7 @@ def _texts(case: Case, scene: Scene, transcript: Transcript, own: Changes, surro
     answers = "\n".join(transcript.answers).casefold()
     for fact in case.expected.contains:
         options = [scene.fill(one) for one in fact]
-        if not any(one.casefold() in answers for one in options):
+        if not any(_states(answers, one.casefold()) for one in options):
             yield Fault.MISSING_FACT, " or ".join(options)
     for text in map(scene.fill, case.expected.excludes):
         if text.casefold() in answers:
@@ -167,6 +169,17 @@ def _texts(case: Case, scene: Scene, transcript: Transcript, own: Changes, surro
     language = language_of(transcript.answers[-1]) if transcript.answers else ""
     if language and language != (case.expected.language or case.language):
         yield Fault.WRONG_LANGUAGE, language
+
+
+def _states(text: str, fact: str) -> bool:
+    """Whether a text states a fact; a number in any form that languages have for it, and not as a part of another."""
+    if NUMBER.fullmatch(fact) is None:
+        return fact in text
+    return _digits(fact) in {_digits(found) for found in GROUPED.findall(text)}
+
+
+def _digits(number: str) -> str:
+    return re.sub(r"\D", "", number)
 
 
 def _claims(transcript: Transcript, own: Changes, surroundings: Surroundings) -> Faults:
