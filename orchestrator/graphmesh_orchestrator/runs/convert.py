@@ -141,6 +141,7 @@ def _limits(ceilings: pb.Ceilings) -> Limits:
         max_steps=ceilings.max_steps,
         max_tokens=ceilings.max_tokens,
         max_cost=ceilings.max_cost_micro_usd,
+        max_effects=ceilings.max_effects,
     )
 
 
@@ -239,6 +240,7 @@ def _run_message(run: Run, interrupts: Sequence[Interrupt]) -> pb.Run:
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             cost_micro_usd=usage.cost,
+            effects=usage.effects,
         ),
         multitask_strategy=STRATEGIES[request.multitask],
         webhook_url=request.webhook_url,
@@ -290,6 +292,7 @@ def _ceilings_message(limits: Limits) -> pb.Ceilings:
         max_steps=limits.max_steps,
         max_tokens=limits.max_tokens,
         max_cost_micro_usd=limits.max_cost,
+        max_effects=limits.max_effects,
     )
 
 

@@ -47,8 +47,12 @@ def run_of(row: Mapping[Any, Any]) -> Run:
         RunIdentity(**{name: row[name] for name in _IDENTITY}),
         RunRequest(**{**request, "limits": Limits(**row["ceilings"]), "multitask": Multitask(row["multitask"])}),
         RunState(**{**state, "status": RunStatus(row["status"]), "epoch": Epoch(row["epoch"])}),
-        Accounting(row["last_seq"], Usage(**row["usage"])),
+        Accounting(row["last_seq"], _usage_of(row["usage"])),
     )
+
+
+def _usage_of(stored: Mapping[str, Any]) -> Usage:
+    return Usage(**{**stored, "effect_keys": tuple(stored.get("effect_keys", ()))})
 
 
 def thread_row(run: Run) -> dict[str, Any]:

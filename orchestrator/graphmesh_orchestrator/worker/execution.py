@@ -175,6 +175,11 @@ class Execution:
         with self._located():
             return await convert_aside(is_large(output), lambda: _json_of(as_object(output)))
 
+    async def output_so_far(self) -> tuple[dict[str, Any] | None, Size]:
+        """Return the output after the last superstep of this execution; None where there was none. Raises as
+        `output`."""
+        return (None, NO_VALUE) if self._values is None else await self.output()
+
     @property
     def _output_keys(self) -> str | Sequence[str]:
         """The channels whose values are streamed: with the mode `values` the whole state, as LangGraph streams it."""

@@ -11,17 +11,21 @@ import structlog
 from graphmesh_chassis.calls import set_current
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import (
+    BudgetExceeded,
     DeadlineExceeded,
     Defect,
     DependencyError,
     Fenced,
     GraphmeshError,
     ShuttingDown,
+    TokenLimit,
 )
+from graphmesh_chassis.large_values import Size
 from graphmesh_chassis.tenant_turns import work_for
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.channel import MeshChannel
 from graphmesh_nodes.context import Policies, RunContext
+from graphmesh_nodes.errors import EffectLimit, StepLimit
 from langgraph.errors import GraphDrained, GraphRecursionError
 
 from graphmesh_orchestrator.checkpoints import Commits, NewThread
@@ -38,6 +42,7 @@ from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.store.memory import Memory
 from graphmesh_orchestrator.worker.abandoned import run_stoppable
 from graphmesh_orchestrator.worker.causes import cause_of
+from graphmesh_orchestrator.worker.event_bounds import NO_VALUE
 from graphmesh_orchestrator.worker.execution import Execution
 from graphmesh_orchestrator.worker.failures import node_failure, serialized
 from graphmesh_orchestrator.worker.journal import Journal
@@ -201,7 +206,7 @@ class Executor:
         except Fenced:
             raise
         except GraphmeshError as error:
-            self._end_with(error, execution)
+            self._end_with(error, execution, *await _output_so_far(error, execution))
         except asyncio.CancelledError:
             if not active.cancel_reason:
                 raise
@@ -249,14 +254,20 @@ class Executor:
             lambda task: self._abandon(execution, [task]),
         )
 
-    def _end_with(self, error: GraphmeshError, execution: Execution) -> None:
+    def _end_with(
+        self,
+        error: GraphmeshError,
+        execution: Execution,
+        output: dict[str, Any] | None = None,
+        size: Size = NO_VALUE,
+    ) -> None:
         cause, run = cause_of(error, self._registry.packages) if self._shows_causes else None, execution.run
         fields: dict[str, Any] = {"cause": [*cause.stack_entries, cause.detail]} if cause else {}
         if isinstance(error, Defect):
             fields["exc_info"] = error
         log.warning("run ended", run=run.run_id, graph=run.identity.graph, reason=error.reason, **fields)
         status = next((status for kind, status in END_STATUS.items() if isinstance(error, kind)), RunStatus.ERROR)
-        execution.journal.end(status, error=serialized(error, cause))
+        execution.journal.end(status, output=output, error=serialized(error, cause), size=size)
 
     def _abandon(self, execution: Execution, work: Sequence[Work]) -> None:
         self._in_flight.abandon(work)
@@ -291,6 +302,14 @@ class Executor:
         await _flush(execution)
 
 
+async def _output_so_far(error: GraphmeshError, execution: Execution) -> tuple[dict[str, Any] | None, Size]:
+    """Return the output that a run has when a limit ends it; None where it has none, or it ends for another reason."""
+    if isinstance(error, LIMITS):
+        with contextlib.suppress(GraphmeshError):
+            return await execution.output_so_far()
+    return None, NO_VALUE
+
+
 async def _flush(execution: Execution) -> None:
     """Wait until all entries of the run are stored, its end included."""
     try:
@@ -316,6 +335,8 @@ class RunDeadlineExceeded(DeadlineExceeded):
     """The deadline of the run {run} is exceeded"""
 
 
+LIMITS = (BudgetExceeded, EffectLimit, RecursionLimit, RunDeadlineExceeded, StepLimit, TokenLimit)
+"""The errors that end a run at a limit, with the output that it has by then."""
 END_STATUS: Mapping[type[GraphmeshError], RunStatus] = {
     RunDeadlineExceeded: RunStatus.TIMEOUT,
     RunCancelled: RunStatus.CANCELLED,

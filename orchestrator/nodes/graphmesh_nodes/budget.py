@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from graphmesh_chassis.errors import BudgetExceeded, GraphmeshError, TokenLimit
 
-from graphmesh_nodes.errors import StepLimit
+from graphmesh_nodes.errors import EffectLimit, StepLimit
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,8 @@ class Limits:
     """Input and output tokens of models, together."""
     max_cost: int = 0
     """Cost of models, in millionths of a US dollar."""
+    max_effects: int = 0
+    """Effects that are begun: calls that change something, each counted once, however often it is repeated."""
 
     def lowered_to(self, other: "Limits") -> "Limits":
         """Return the lower one of each limit and its other."""
@@ -34,9 +36,14 @@ class Usage:
     output_tokens: int = 0
     cost: int = 0
     """In millionths of a US dollar."""
+    effects: int = 0
+    effect_keys: tuple[str, ...] = ()
+    """The beginnings of the keys of these effects, where the run has a limit of them: a repeat is not counted."""
 
 
 NO_LIMITS, NO_USAGE = Limits(), Usage()
+KEY_CHARACTERS = 16
+"""The characters of an effect key that are kept: 64 bits of a digest."""
 
 
 class Budget:
@@ -56,6 +63,20 @@ class Budget:
     def begin_step(self) -> None:
         """Count a node that begins."""
         self._use(replace(self.usage, steps=self.usage.steps + 1))
+
+    def require_effect(self, key: str) -> None:
+        """Raises EffectLimit where an effect may not be begun. A repeat of one may."""
+        limit, used = self._limits.max_effects, self.usage
+        if 0 < limit <= used.effects and key[:KEY_CHARACTERS] not in used.effect_keys:
+            raise EffectLimit(limit=limit, used=used.effects)
+
+    def begin_effect(self, key: str) -> None:
+        """Count an effect that is about to be sent. Raises EffectLimit."""
+        self.require_effect(key)
+        used, begun = self.usage, key[:KEY_CHARACTERS]
+        if begun not in used.effect_keys:
+            keys = (*used.effect_keys, begun) if self._limits.max_effects else ()
+            self.usage = replace(used, effects=used.effects + 1, effect_keys=keys)
 
     def record_model_call(self, input_tokens: int, output_tokens: int, cost: int) -> None:
         """Add the usage of one call of a model; `cost` is in millionths of a US dollar."""

@@ -53,7 +53,9 @@ async def call(
         GraphmeshError: the service's error, or the reason why it did not answer; `may_have_happened` states whether the
             call may have been sent.
         WriteAheadRequired: an effect, in a graph that does not run with durable checkpoints.
-        ToolNotAllowed: the roles of the run's caller do not have the tool; nothing was sent.
+        ToolNotAllowed: the graph does not declare the tool, or the roles of the run's caller do not have it; nothing
+            was sent.
+        EffectLimit: the run has begun as many effects as it may; nothing was sent.
         CustomerMismatch: the call is bound to a customer, and the request names another one; nothing was sent.
         ApprovalDenied, ApprovalExpired, ApprovalMismatch: the call is not approved; nothing was sent.
         RuntimeError: the program is not inside of a node.
@@ -74,6 +76,7 @@ async def _call(
     key = EffectKey()
     if policy.idempotency is Idempotency.EFFECT:
         key = effect_key(context.tenant, task, ordinal, rpc.path)
+        context.budget.require_effect(key)
     approved = require_approval(rpc, policy, request, approval, task.thread_id or "")
     node, namespace = node_name(config), namespace_of(task)
     headers = call_headers(context, policy, task, node, key, approved)
@@ -85,6 +88,7 @@ async def _call(
     error: GraphmeshError | None = Cancelled(tool=rpc.tool)
     try:
         if key:
+            context.budget.begin_effect(key)
             await context.recorder.effect_sending(node, namespace, rpc.tool, key)
             await require_write_ahead(rpc, config, context, task)
         response: ResponseT = await retrying.send(request, headers)

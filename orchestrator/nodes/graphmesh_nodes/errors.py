@@ -76,6 +76,7 @@ __all__ = [
     "DeadlineExceeded",
     "Defect",
     "DependencyError",
+    "EffectLimit",
     "EgressRefused",
     "FailedPrecondition",
     "Fenced",
@@ -123,6 +124,12 @@ class StepLimit(FailedPrecondition):
     """The run has begun {used} nodes and may begin {limit}; it was ended"""
 
     reason = "STEP_LIMIT"
+
+
+class EffectLimit(FailedPrecondition):
+    """The run has begun {used} effects and may begin {limit}: nothing was sent"""
+
+    reason = "EFFECT_LIMIT"
 
 
 class ApprovalDenied(FailedPrecondition):

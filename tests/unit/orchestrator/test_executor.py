@@ -251,6 +251,12 @@ async def test_exhausted_budget_ends_the_run_after_its_superstep() -> None:
         assert await here.trace(run) == ["running", "+a", "-a", "+b", "-b", "error"]
 
 
+async def test_run_that_a_limit_ends_has_the_output_of_its_last_superstep() -> None:
+    async with open_orchestrator(sequence(a=logs("a"), b=logs("b"), c=logs("c"))) as here:
+        run = await here.worker().execute(a_run(limits=Limits(max_steps=2)))
+        assert run.state.output == {"log": ["a", "b"]}
+
+
 async def test_interrupted_run_parks_as_rows_alone() -> None:
     async with open_orchestrator(sequence(a=logs("a"), ask=asks)) as here:
         worker = here.worker()

@@ -38,6 +38,7 @@ RunId = Annotated[str, typer.Argument(help="The run: its id, or the beginning of
 MAX_STEPS = max_value(Ceilings, "max_steps")
 MAX_TOKENS = max_value(Ceilings, "max_tokens")
 MAX_COST = max_value(Ceilings, "max_cost_micro_usd") // 10**6
+MAX_EFFECTS = max_value(Ceilings, "max_effects")
 MAX_SEQ = max_value(StreamRunRequest, "after_seq")
 EXIT_CODES = {RunPhase.SUCCEEDED: ExitCode.SUCCESS, RunPhase.PARKED: ExitCode.PARKED}
 """The exit codes of `run`, `watch` and `resume`; 1 for every other phase."""
@@ -85,6 +86,7 @@ def run(
     max_cost: Annotated[
         float, typer.Option(min=0, max=MAX_COST, help="The most US dollars for models; 0: no limit.")
     ] = 0,
+    max_effects: Annotated[int, typer.Option(min=0, max=MAX_EFFECTS, help="The most effects; 0: no limit.")] = 0,
     assistant: Annotated[
         bool, typer.Option("--assistant", help="GRAPH is an assistant, which configures the run.")
     ] = False,
@@ -113,7 +115,12 @@ def run(
     options = RunOptions(
         timeout=timeout,
         multitask_strategy=MultitaskStrategy.Value(f"MULTITASK_STRATEGY_{multitask.name}"),
-        ceilings=Ceilings(max_steps=max_steps, max_tokens=max_tokens, max_cost_micro_usd=round(max_cost * 1e6)),
+        ceilings=Ceilings(
+            max_steps=max_steps,
+            max_tokens=max_tokens,
+            max_cost_micro_usd=round(max_cost * 1e6),
+            max_effects=max_effects,
+        ),
         webhook_url=webhook,
         assistant_version=assistant_version,
         interrupt_before=interrupt_before or [],

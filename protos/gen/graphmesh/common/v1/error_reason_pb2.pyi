@@ -399,6 +399,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "POLICY_INVALID", "domain": "graphmesh", "metadata": { "graph": "support" } }
     """
+    ERROR_REASON_EFFECT_LIMIT: _ErrorReason.ValueType  # 72
+    """FAILED_PRECONDITION. The run has begun as many effects as it may. A graph may handle it. Nothing was sent.
+
+        { "reason": "EFFECT_LIMIT", "domain": "graphmesh", "metadata": { "limit": "10", "used": "10" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every graphmesh error carries, without the `ERROR_REASON_` prefix;
@@ -421,8 +426,8 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     the Python client derives them from gRPC's status codes and Envoy's response flags.
 
     Reasons of runs: RECURSION_LIMIT, NODE_FAILED, GRAPH_FACTORY_FAILED, RUN_POISONED, VALUE_NOT_STORABLE,
-    WRITE_AHEAD_REQUIRED, POLICY_INVALID, STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED, APPROVAL_DENIED, APPROVAL_EXPIRED, APPROVAL_MISMATCH,
-    STATE_TOO_LARGE, ARTIFACT_TOO_LARGE, CHECKPOINT_CONFLICT, STATE_UNREADABLE, GRAPH_NOT_ALLOWED (a role has lost the
+    WRITE_AHEAD_REQUIRED, POLICY_INVALID, STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED, EFFECT_LIMIT, APPROVAL_DENIED,
+    APPROVAL_EXPIRED, APPROVAL_MISMATCH, STATE_TOO_LARGE, ARTIFACT_TOO_LARGE, CHECKPOINT_CONFLICT, STATE_UNREADABLE, GRAPH_NOT_ALLOWED (a role has lost the
     graph since), TOOL_NOT_ALLOWED, CANCELLED, DEADLINE_EXCEEDED. They are in the `error` of a run that has ended, as is
     any reason of a tool that its graph called.
 
@@ -805,5 +810,10 @@ ERROR_REASON_POLICY_INVALID: ErrorReason.ValueType  # 71
 details names the fields.
 
     { "reason": "POLICY_INVALID", "domain": "graphmesh", "metadata": { "graph": "support" } }
+"""
+ERROR_REASON_EFFECT_LIMIT: ErrorReason.ValueType  # 72
+"""FAILED_PRECONDITION. The run has begun as many effects as it may. A graph may handle it. Nothing was sent.
+
+    { "reason": "EFFECT_LIMIT", "domain": "graphmesh", "metadata": { "limit": "10", "used": "10" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

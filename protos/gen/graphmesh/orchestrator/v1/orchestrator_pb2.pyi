@@ -205,6 +205,7 @@ class Ceilings(_message.Message):
     MAX_STEPS_FIELD_NUMBER: _builtins.int
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
     MAX_COST_MICRO_USD_FIELD_NUMBER: _builtins.int
+    MAX_EFFECTS_FIELD_NUMBER: _builtins.int
     max_steps: _builtins.int
     """The maximum number of node executions, those of subgraphs included; then STEP_LIMIT. (`recursion_limit` counts
     supersteps, of each graph by itself, and anew in each execution.)
@@ -215,16 +216,19 @@ class Ceilings(_message.Message):
     """The maximum cost of its model calls, in millionths of a US dollar; then BUDGET_EXCEEDED. A model without a known
     price adds nothing.
     """
+    max_effects: _builtins.int
+    """The maximum number of effects that it begins, each counted once; a further one is refused with EFFECT_LIMIT."""
     def __init__(
         self,
         *,
         max_steps: _builtins.int = ...,
         max_tokens: _builtins.int = ...,
         max_cost_micro_usd: _builtins.int = ...,
+        max_effects: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_cost_micro_usd", b"max_cost_micro_usd", "max_steps", b"max_steps", "max_tokens", b"max_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_cost_micro_usd", b"max_cost_micro_usd", "max_effects", b"max_effects", "max_steps", b"max_steps", "max_tokens", b"max_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -240,6 +244,7 @@ class RunUsage(_message.Message):
     INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     COST_MICRO_USD_FIELD_NUMBER: _builtins.int
+    EFFECTS_FIELD_NUMBER: _builtins.int
     steps: _builtins.int
     """Node executions, repeated ones included."""
     input_tokens: _builtins.int
@@ -248,6 +253,8 @@ class RunUsage(_message.Message):
     """Tokens that models wrote."""
     cost_micro_usd: _builtins.int
     """The cost of these tokens, as far as the models' prices are known, in millionths of a US dollar."""
+    effects: _builtins.int
+    """Effects that were begun."""
     def __init__(
         self,
         *,
@@ -255,10 +262,11 @@ class RunUsage(_message.Message):
         input_tokens: _builtins.int = ...,
         output_tokens: _builtins.int = ...,
         cost_micro_usd: _builtins.int = ...,
+        effects: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_micro_usd", b"cost_micro_usd", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_micro_usd", b"cost_micro_usd", "effects", b"effects", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -426,7 +434,9 @@ class Run(_message.Message):
 
     @_builtins.property
     def output(self) -> _struct_pb2.Struct:
-        """The graph's output; only with RUN_STATUS_SUCCESS."""
+        """The graph's output, with RUN_STATUS_SUCCESS. Where the run was ended by a limit (STEP_LIMIT, TOKEN_LIMIT,
+        BUDGET_EXCEEDED, EFFECT_LIMIT, RECURSION_LIMIT, DEADLINE_EXCEEDED) what it had after its last superstep.
+        """
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
