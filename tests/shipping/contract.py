@@ -35,11 +35,11 @@ def generate_code(out: Path) -> None:
     protoc(out, f"--python_out={out}", f"--grpc_python_out={out}")
 
 
-def protoc(scratch: Path, *options: str) -> None:
+def protoc(scratch: Path, *options: str, folder: Path = FOLDER, proto: str = PROTO) -> None:
     known = FileDescriptorSet()
     files = {file.name: file for root in (policy_pb2, timestamp_pb2) for file in with_imports(root.DESCRIPTOR)}
     for file in files.values():
         file.CopyToProto(known.file.add())
     (scratch / "known.binpb").write_bytes(known.SerializeToString())
-    paths = [f"--descriptor_set_in={scratch}/known.binpb", f"-I{FOLDER}"]
-    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *paths, *options, PROTO], check=True)
+    paths = [f"--descriptor_set_in={scratch}/known.binpb", f"-I{folder}"]
+    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *paths, *options, proto], check=True)

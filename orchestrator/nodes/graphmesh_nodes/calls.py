@@ -38,6 +38,7 @@ async def call(
     ordinal: int = 0,
     approval: ApprovalRequest | None = None,
     customer: str = "",
+    in_order: bool = False,
 ) -> ResponseT:
     """Call a tool from inside of a node of your own. `remote` is the better way where a node is one call.
 
@@ -48,6 +49,7 @@ async def call(
             Each call needs an approval of its own, so a node that calls in a loop parks again and again.
         customer: the customer that the call is bound to, in a run that is bound to none: services then read and change
             no record of another one.
+        in_order: make the call after those before it that state it too. Behind one whose outcome is open none is made.
 
     Raises:
         GraphmeshError: the service's error, or the reason why it did not answer; `may_have_happened` states whether the
@@ -60,7 +62,8 @@ async def call(
         ApprovalDenied, ApprovalExpired, ApprovalMismatch: the call is not approved; nothing was sent.
         RuntimeError: the program is not inside of a node.
     """
-    loop, call_here = run_context().loop, _call(rpc, request, ordinal, approval, customer)
+    context, begin = run_context(), partial(_call, rpc, request, ordinal, approval, customer)
+    loop, call_here = context.loop, context.effect_order.make(begin) if in_order else begin()
     return await (loop.execute(call_here) if loop else call_here)
 
 

@@ -88,9 +88,13 @@ class GraphmeshChatModel(BaseChatModel):
         """Let the model call `tools`: all that LangChain takes for a tool, also `ToolSchema.openai`.
 
         Further arguments are those of a call: `strict`, `parallel_tool_calls`, `response_format`, `temperature`, …
+
+        The service checks the arguments of calls, unless all tools are LangChain's own, which check them themselves: a
+        model then receives what is wrong as the result of its call.
         """
+        unchecked = bool(tools) and all(isinstance(tool, BaseTool) for tool in tools)
         bound = [convert_to_openai_tool(tool) for tool in tools]
-        return self.bind(tools=bound, tool_choice=tool_choice, **kwargs)
+        return self.bind(**{"tools": bound, "tool_choice": tool_choice, "unchecked_tool_calls": unchecked, **kwargs})
 
     def with_structured_output(
         self,

@@ -25,6 +25,7 @@ FIELDS: Mapping[str, str] = {
     "stop": "stop",
     "parallel_tool_calls": "parallel_tool_calls",
     "strict": "strict",
+    "unchecked_tool_calls": "unchecked_tool_calls",
 }
 """The options with a field of the prompt."""
 

@@ -17,6 +17,7 @@ from graphmesh_nodes.artifacts import Artifacts, MemoryArtifacts
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.channel import MeshChannel
 from graphmesh_nodes.clock import Clock, SystemClock
+from graphmesh_nodes.effect_order import EffectOrder
 from graphmesh_nodes.tool_calls import CallRecorder, NoRecorder
 
 T = TypeVar("T")
@@ -115,6 +116,8 @@ class RunContext:
     """Returns the scopes that calls carry besides those of the method: of readers of documents, of roles of SQL."""
     client: str = ""
     """The program through which the run was created; empty where that is not known."""
+    effect_order: EffectOrder = field(default_factory=EffectOrder)
+    """The order of the effects that messages of models request."""
     customer: str = ""
     """The customer that every call of the run is bound to; empty where the graph declares none."""
     loop: OwnLoop | None = field(default_factory=_own_loop)

@@ -26,6 +26,7 @@ from graphmesh_chassis.validation import violations
 from graphmesh_contracts import Rpc, method_policy
 from graphmesh_contracts.comments import comments_of
 
+from graphmesh_nodes.argument_forms import in_form_of
 from graphmesh_nodes.json_schemas import violations_of
 
 RequestT = TypeVar("RequestT", bound=Message)
@@ -133,6 +134,7 @@ class ToolSchema(Generic[RequestT]):
             InvalidRequest: they break the schema or a rule of the proto; it names every bad field, also unknown ones
                 and those that are bound.
         """
+        arguments = in_form_of(self.parameters, dict(arguments))
         if broken := violations_of(self.parameters, arguments, ""):
             raise InvalidRequest(violations=[self._explained(one) for one in broken], tool=self.name)
         message = self.rpc.descriptor.input_type

@@ -101,7 +101,14 @@ def _tool(schema: ToolSchema[Any], approval: ApprovalRule | None, bound: Bound) 
             request = schema.parse(arguments, values)
             needed = approval.request_for(runtime.state, request) if approval else None
             customer = str(values.get(FIELD, ""))
-            response = await call(schema.rpc, request, ordinal=_place(runtime), approval=needed, customer=customer)
+            response = await call(
+                schema.rpc,
+                request,
+                ordinal=_place(runtime),
+                approval=needed,
+                customer=customer,
+                in_order=is_effect,
+            )
         except GraphmeshError as error:
             if (is_effect and error.may_have_happened) or isinstance(error, NOT_FOR_MODELS):
                 raise

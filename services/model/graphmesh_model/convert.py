@@ -54,6 +54,7 @@ def prompt(message: pb.Prompt) -> domain.Prompt:
         top_p=message.top_p if message.HasField("top_p") else None,
         parallel_tool_calls=message.parallel_tool_calls if message.HasField("parallel_tool_calls") else None,
         strict=message.strict,
+        unchecked_tool_calls=message.unchecked_tool_calls,
     )
 
 

@@ -152,6 +152,8 @@ class Prompt:
     parallel_tool_calls: bool | None = None
     strict: bool = False
     """Whether the vendor itself has to enforce the response schema and the tools' parameters."""
+    unchecked_tool_calls: bool = False
+    """Whether the caller checks tool calls itself."""
 
     def parameters_of(self, tool_name: str) -> Schema | None:
         return next((tool.parameters for tool in self.tools if tool.name == tool_name), None)

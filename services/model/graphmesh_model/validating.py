@@ -14,7 +14,7 @@ REPAIR = "Your answer was not usable: {cause}. Answer again, in full and in the 
 
 def validate(answer: Answer, prompt: Prompt) -> None:
     """Raises OutputInvalid where a tool call or the text does not fit its schema."""
-    for call in answer.message.tool_calls:
+    for call in () if prompt.unchecked_tool_calls else answer.message.tool_calls:
         parameters = prompt.parameters_of(call.name)
         where = "$: no such tool" if parameters is None else schema_violation(call.arguments, parameters)
         if where is not None:

@@ -1,5 +1,6 @@
 """Fallbacks, cost and validation of answers."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -96,7 +97,7 @@ async def test_answer_that_violates_the_schema_is_rejected(text: str) -> None:
 
 
 async def test_invalid_tool_calls_are_rejected() -> None:
-    """Unknown tools, and arguments that violate the tool's schema."""
+    """Unknown tools, and arguments that violate the tool's schema, unless the caller checks them itself."""
     tool = Tool("shop_Track", "", {"type": "object", "properties": {"id": {"type": "string"}}})
     prompt = Prompt((User("Hello"),), (tool,), response_schema=IN_JSON.response_schema)
 
@@ -107,3 +108,5 @@ async def test_invalid_tool_calls_are_rejected() -> None:
     for name, arguments in (("shop_Track", {"id": 7}), ("shop_Refund", {})):
         with pytest.raises(OutputInvalid):
             await generate(wants(name, dict(arguments)), prompt)
+        unchecked = await generate(wants(name, dict(arguments)), replace(prompt, unchecked_tool_calls=True))
+        assert unchecked.message.tool_calls[0].arguments == arguments

@@ -110,7 +110,7 @@ class Worker:
             async with contextlib.aclosing(stream) as parts:
                 async for namespace, mode, part in parts:
                     if self.saver.is_dead:
-                        return
+                        await asyncio.Event().wait()  # until it is cancelled, once, with all tasks of the graph
                     if run.record(mode, part, is_subgraph=bool(namespace)):
                         budget.begin_step()
                     self.saver.task_nodes = run.task_nodes

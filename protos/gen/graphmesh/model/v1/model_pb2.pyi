@@ -161,6 +161,7 @@ class Prompt(_message.Message):
     TOP_P_FIELD_NUMBER: _builtins.int
     PARALLEL_TOOL_CALLS_FIELD_NUMBER: _builtins.int
     STRICT_FIELD_NUMBER: _builtins.int
+    UNCHECKED_TOOL_CALLS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The alias of the model; `default` where empty."""
     response_schema_json: _builtins.str
@@ -181,6 +182,10 @@ class Prompt(_message.Message):
     strict: _builtins.bool
     """Whether the vendor itself enforces `response_schema_json`, where one is given, and the tools' parameters; a vendor
     without such a mode refuses the prompt. Otherwise the schema is an instruction, and the service checks the answer.
+    """
+    unchecked_tool_calls: _builtins.bool
+    """Whether the caller checks tool calls itself, and lets the model correct them: they are then returned as the model
+    wrote them, also those of tools that the prompt does not have.
     """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChatMessage]:
@@ -212,10 +217,11 @@ class Prompt(_message.Message):
         top_p: _builtins.float | None = ...,
         parallel_tool_calls: _builtins.bool | None = ...,
         strict: _builtins.bool = ...,
+        unchecked_tool_calls: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "_temperature", b"_temperature", "_top_p", b"_top_p", "parallel_tool_calls", b"parallel_tool_calls", "temperature", b"temperature", "tool_choice", b"tool_choice", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_output_tokens", b"max_output_tokens", "messages", b"messages", "model", b"model", "parallel_tool_calls", b"parallel_tool_calls", "response_schema_json", b"response_schema_json", "stop", b"stop", "strict", b"strict", "temperature", b"temperature", "tool_choice", b"tool_choice", "tools", b"tools", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_output_tokens", b"max_output_tokens", "messages", b"messages", "model", b"model", "parallel_tool_calls", b"parallel_tool_calls", "response_schema_json", b"response_schema_json", "stop", b"stop", "strict", b"strict", "temperature", b"temperature", "tool_choice", b"tool_choice", "tools", b"tools", "top_p", b"top_p", "unchecked_tool_calls", b"unchecked_tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__parallel_tool_calls: _TypeAlias = _typing.Literal["parallel_tool_calls"]  # noqa: Y015
     _WhichOneofArgType__parallel_tool_calls: _TypeAlias = _typing.Literal["_parallel_tool_calls", b"_parallel_tool_calls"]  # noqa: Y015
@@ -538,7 +544,9 @@ class ToolCall(_message.Message):
     name: _builtins.str
     """The tool."""
     arguments_json: _builtins.str
-    """Its arguments, a JSON object as text. Those that this service returns fit the tool's parameters."""
+    """Its arguments, a JSON object as text. Those that this service returns fit the tool's parameters, unless the prompt
+    states unchecked_tool_calls.
+    """
     def __init__(
         self,
         *,

@@ -1,0 +1,1 @@
+"""The retail service of another team."""
