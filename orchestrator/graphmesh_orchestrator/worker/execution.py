@@ -137,6 +137,7 @@ class Execution:
         config, graph_input = await self._begin(suspension)
         if self.is_interrupted:
             return
+        context = context.bound_to(await self._customer(config))
         async with self._graph_stream as stream:
             config["configurable"] |= {
                 CONFIG_KEY_RUNTIME: stream.runtime.override(store=memory.store),
@@ -147,6 +148,19 @@ class Execution:
             await self._run(with_run_context(config, context), graph_input)
         if self._breakpoints and not self.is_interrupted:
             self.is_interrupted = bool((await self.graph.compiled.aget_state(self.config)).next)
+
+    async def _customer(self, config: RunnableConfig) -> str:
+        """Return the customer of the run; empty where the graph declares none.
+
+        Raises:
+            InvalidInput: the run has none, or another one than its thread.
+        """
+        declared = self.graph.declaration
+        if declared is None or not declared.customer:
+            return ""
+        begun = NEW_THREAD not in config["configurable"]
+        state = (await self.graph.compiled.aget_state(config)).values if begun else {}
+        return declared.customer_of(self.run.request.input, state)
 
     def _protocol(self) -> StreamProtocol:
         """Return the stream of the graph and of those within it, which is asked for no mode that has no event."""

@@ -1,5 +1,6 @@
 """The declaration of an agent beside its graph: its tools, its limits, its policy and its prompts."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -13,7 +14,10 @@ from langgraph.pregel import Pregel
 from pydantic import BaseModel
 
 from graphmesh_nodes.budget import NO_LIMITS, Limits
-from graphmesh_nodes.errors import ToolNotDeclared
+from graphmesh_nodes.errors import FieldViolation, InvalidInput, ToolNotDeclared
+
+CUSTOMER_RULE = re.compile(r"[!-~]{1,255}")
+"""Customers are the value of a header."""
 
 GraphT = TypeVar("GraphT", bound=StateGraph[Any, Any, Any, Any] | Pregel[Any, Any, Any, Any])
 
@@ -30,6 +34,26 @@ class Declaration:
     """The type of its policy, of which each tenant may have one of its own (`agent_policy`)."""
     prompts: Mapping[str, str] = field(default_factory=dict)
     """The version of each prompt."""
+    customer: str = ""
+    """The key of the customer in input and state, to which all calls of a run are bound; empty: to none."""
+
+    def customer_of(self, run_input: Any, state: Any) -> str:
+        """Return the customer of a run: that of its input, or that of its thread's state where the input has none.
+
+        Raises:
+            InvalidInput: there is none, or the input names another one than the thread has.
+        """
+        if not self.customer:
+            return ""
+        stated, known = (_member(values, self.customer) for values in (run_input, state))
+        if stated and known and stated != known:
+            raise self._invalid("is not the customer of the thread")
+        if not isinstance(customer := stated or known, str) or not CUSTOMER_RULE.fullmatch(customer):
+            raise self._invalid("has to be a customer: a text of 255 visible characters of ASCII at the most")
+        return customer
+
+    def _invalid(self, rule: str) -> InvalidInput:
+        return InvalidInput(f"{self.customer} {rule}", violations=[FieldViolation(self.customer, rule)])
 
     def require_tool(self, tool: str) -> None:
         """Raises ToolNotDeclared where the graph does not declare a tool."""
@@ -47,6 +71,7 @@ def declare(
     limits: Limits = NO_LIMITS,
     policy: type[BaseModel] | None = None,
     prompts: Mapping[str, str] = MappingProxyType({}),
+    customer: str = "",
 ) -> GraphT:
     """Declare what a graph may do, and return the graph.
 
@@ -58,6 +83,9 @@ def declare(
         limits: the most that each run may use.
         policy: the type of the policy that its nodes read with `agent_policy`.
         prompts: the version of each prompt.
+        customer: the key of its input and state whose value is the customer of a run. All calls of the run are bound to
+            it, from its input on, whatever nodes and models write: services read and change no record of another one.
+            A thread has one customer.
 
     Raises:
         ValueError: a limit is negative, or the graph is declared already.
@@ -66,13 +94,22 @@ def declare(
         raise ValueError(f"limits.{negative[0]} is negative")
     if (key := _key(graph)) in _declared:
         raise ValueError("the graph is declared already")
-    _declared[key] = Declaration({rpc.tool: rpc for rpc in tools}, limits, policy, dict(prompts))
+    _declared[key] = Declaration({rpc.tool: rpc for rpc in tools}, limits, policy, dict(prompts), customer)
     return graph
+
+
+def no_customer(run_input: Any, state: Any) -> str:
+    """Return no customer: that of a run of a graph without a declaration."""
+    return ""
 
 
 def declaration_of(graph: Any) -> Declaration | None:
     """Return the declaration of a graph, compiled or not; None where it has none."""
     return _declared.get(_key(graph))
+
+
+def _member(values: Any, key: str) -> Any:
+    return values.get(key) if isinstance(values, Mapping) else None
 
 
 def _key(graph: Any) -> Any:

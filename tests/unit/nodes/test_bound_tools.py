@@ -11,12 +11,13 @@ from graphmesh.crm.v1 import CrmService, Customer, GetCustomerRequest, GetCustom
 from graphmesh.policy.v1 import policy_pb2
 from graphmesh_chassis.customers import named_customers
 from graphmesh_contracts import Rpc
-from graphmesh_nodes import GraphmeshChatModel, call, tool_schema, tools
+from graphmesh_nodes import GraphmeshChatModel, call, declare, tool_schema, tools
 from graphmesh_nodes.errors import CustomerMismatch, InvalidInput, InvalidRequest
 from graphmesh_nodes.testing import GraphHarness
 from langchain.agents import AgentState, create_agent
 from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.graph import START, StateGraph
+from typing_extensions import TypedDict
 
 FILE = """
 name: "parcels/v1/parcels.proto" package: "parcels.v1" syntax: "proto3"
@@ -163,3 +164,55 @@ async def test_call_for_a_customer_names_no_other() -> None:
     result = await harness.run(QUESTION)
     assert isinstance(result.error, CustomerMismatch)
     assert harness.calls(CrmService.GetCustomer) == []
+
+
+class Owner(TypedDict, total=False):
+    customer_id: str
+    read: str
+
+
+def declared(*, customer: str = "customer_id") -> GraphHarness:
+    """A graph whose node reads the customer that the state names by then."""
+
+    async def change(state: Owner) -> Owner:
+        return {"customer_id": state.get("read", state.get("customer_id", ""))}
+
+    async def read(state: Owner) -> Owner:
+        await call(CrmService.GetCustomer, GetCustomerRequest(customer_id=state["customer_id"]))
+        return {}
+
+    builder = StateGraph(Owner).add_sequence([change, read]).add_edge(START, "change")
+    harness = GraphHarness(declare(builder, tools=[CrmService.GetCustomer], customer=customer))
+    found = Customer(customer_id="cu_1", name="Ada")
+    harness.serve(CrmService.GetCustomer, lambda request: GetCustomerResponse(customer=found))
+    return harness
+
+
+async def test_all_calls_of_a_run_are_bound_to_the_customer_of_its_input() -> None:
+    """On the thread too, whose next runs need not state it."""
+    harness = declared()
+    await harness.run({"customer_id": "cu_1"})
+    await harness.run({"read": "cu_1"})
+    assert [one.customer for one in harness.calls(CrmService.GetCustomer)] == ["cu_1", "cu_1"]
+
+
+async def test_node_that_changes_the_customer_of_the_state_reads_no_other_one() -> None:
+    harness = declared()
+    result = await harness.run({"customer_id": "cu_1", "read": "cu_2"})
+    assert isinstance(result.error, CustomerMismatch)
+    assert harness.calls(CrmService.GetCustomer) == []
+
+
+@pytest.mark.parametrize("run_input", [{}, {"customer_id": ""}, {"customer_id": "cu\n1"}, {"customer_id": "č"}])
+async def test_run_of_no_customer_is_refused(run_input: dict[str, str]) -> None:
+    result = await declared().run(run_input)
+    assert isinstance(result.error, InvalidInput)
+    assert result.error.violations[0].field == "customer_id"
+
+
+async def test_thread_has_one_customer() -> None:
+    harness = declared()
+    await harness.run({"customer_id": "cu_1"})
+    result = await harness.run({"customer_id": "cu_2"})
+    assert isinstance(result.error, InvalidInput)
+    assert "is not the customer of the thread" in str(result.error)

@@ -19,7 +19,7 @@ from graphmesh_nodes.artifacts import MemoryArtifacts
 from graphmesh_nodes.breakpoints import Breakpoints, breakpoint_of
 from graphmesh_nodes.budget import Budget, Limits
 from graphmesh_nodes.context import Policies, RunContext, allow_every_tool, with_run_context
-from graphmesh_nodes.declaration import declaration_of
+from graphmesh_nodes.declaration import declaration_of, no_customer
 from graphmesh_nodes.errors import GraphmeshError
 from graphmesh_nodes.graph_rules import GraphRuleViolated, check_graph
 from graphmesh_nodes.testing.crashing_saver import CrashingSaver
@@ -59,6 +59,7 @@ class Worker:
         declared = declaration_of(graph)
         self._limits = declared.limits.lowered_to(limits) if declared else limits
         self._require_tool = declared.require_tool if declared else allow_every_tool
+        self._customer_of = declared.customer_of if declared else no_customer
         self._clock, self._artifacts = clock, artifacts
         self._death = asyncio.Event()
         self.saver, mesh.on_crash = CrashingSaver(self._die), self._die
@@ -96,9 +97,14 @@ class Worker:
         control = RunControl()
         budget = Budget(self._limits, run.usage, control.request_drain)
         deadline = Deadline.after(run.deadline_seconds, self._clock.monotonic)
+        try:
+            context = self._context(run, budget, deadline).bound_to(await self._customer(run))
+        except GraphmeshError as error:
+            run.error = error
+            return
         stream: Any = self.graph.astream(
             await self._input(run),
-            with_run_context(self._config(run), self._context(run, budget, deadline)),
+            with_run_context(self._config(run), context),
             context=run.context,
             stream_mode=STREAM_MODES,
             output_keys=self.graph.output_channels,
@@ -120,6 +126,9 @@ class Worker:
             run.error = error
         finally:
             run.usage, run.deadline_seconds = budget.usage, deadline.remaining
+
+    async def _customer(self, run: RunRecorder) -> str:
+        return self._customer_of(run.input, (await self.graph.aget_state(self._config(run))).values)
 
     async def _stays(self, run: RunRecorder) -> bool:
         """Whether the graph is at a breakpoint that no answer has passed."""
