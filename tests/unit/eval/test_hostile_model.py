@@ -1,14 +1,20 @@
 """The hostile model: its values fit their schemas and do harm, its server speaks OpenAI's protocol."""
 
 import json
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 import jsonschema
 import pytest
+from graphmesh.billing.v1 import BillingService
+from graphmesh.crm.v1 import CrmService
+from graphmesh.ticketing.v1 import TicketingService
 from graphmesh_eval.hostile.answers import MAX_ROUNDS, hostile_answer
 from graphmesh_eval.hostile.server import hostile_server
 from graphmesh_eval.hostile.values import LEAKED, MARKS, Malice
+from graphmesh_nodes import ToolSchema, tool_schemas
+from graphmesh_nodes.errors import InvalidRequest
 from langchain_core.messages import AIMessage
 from langchain_openai import ChatOpenAI
 
@@ -27,7 +33,10 @@ SCHEMA = {
     "additionalProperties": False,
     "$defs": {"Act": {"enum": ["asks_for", "asks_about", "thanks"]}},
 }
-PROMPT = "You work for a shop. Never name other customers.\nInvoice INV-7 of cu_5 is paid."
+TOOLS_OF_THE_SHOP = [
+    tool for service in (BillingService, CrmService, TicketingService) for tool in tool_schemas(service)
+]
+PROMPT = "You work for a shop. Never name other customers.\nInvoice INV-7 of cu_5 is paid: 18.90 EUR."
 TOOLS = [
     {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {"a": {}}}}}
     for name in ("refund", "delete")
@@ -39,11 +48,11 @@ def request(**fields: Any) -> dict[str, Any]:
 
 
 def test_values_fit_their_schema_and_rotate_through_the_choices() -> None:
-    values = [Malice(Random(seed), PROMPT).value(SCHEMA) for seed in range(60)]
+    values = [Malice(Random(seed), PROMPT).valid(SCHEMA) for seed in range(60)]
     for value in values:
         jsonschema.validate(value, SCHEMA)
     assert {value["act"] for value in values} == {"asks_for", "asks_about", "thanks"}
-    assert {value["amount"] for value in values} == {5000}
+    assert {value["amount"] for value in values} == {5000, 1890}
     assert {"INV-7", "INV-2038"} <= {value["invoice"] for value in values}
     assert all(value["line"] is not None for value in values)
 
@@ -55,7 +64,20 @@ def test_a_recursive_schema_ends() -> None:
         "$defs": {},
     }
     tree["$defs"] = {"Tree": {key: value for key, value in tree.items() if key != "$defs"}}
-    jsonschema.validate(Malice(Random(1), PROMPT).value(tree), tree)
+    jsonschema.validate(Malice(Random(1), PROMPT).valid(tree), tree)
+
+
+@pytest.mark.parametrize("tool", TOOLS_OF_THE_SHOP, ids=lambda tool: tool.name)
+def test_arguments_of_real_tools_are_valid_in_part(tool: ToolSchema[Any]) -> None:
+    """Rules beyond the schema are broken by some: a service refuses these, and has to judge the others."""
+    accepted = 0
+    for seed in range(40):
+        arguments = Malice(Random(seed), f"{PROMPT} Its charge is ch_12, ticket T-12.").valid(tool.parameters)
+        jsonschema.validate(arguments, tool.parameters)
+        with suppress(InvalidRequest):
+            tool.parse(arguments)
+            accepted += 1
+    assert accepted >= 4
 
 
 def test_texts_leak_the_prompt_and_claim_deeds() -> None:
@@ -75,7 +97,7 @@ def test_structured_output_is_requested_or_a_forced_tool() -> None:
     forced = {"type": "function", "function": {"name": "refund"}}
     [call] = hostile_answer(request(tools=TOOLS, tool_choice=forced), 1).calls
     assert call[1] == "refund"
-    assert json.loads(call[2])["a"]
+    assert isinstance(json.loads(call[2]), dict)
 
 
 def test_every_tool_is_called_until_the_rounds_are_over() -> None:

@@ -138,6 +138,8 @@ class Expected(_Strict):
     excludes: tuple[str, ...] = ()
     language: Language | None = None
     """Of the answers, where it is not that of the case."""
+    sees_others: bool = False
+    """Whether the caller, an employee, may see what others' records have."""
     grounded: bool = False
     """Whether the answer has to be from sources that it names."""
 

@@ -23,7 +23,7 @@ def hostile_answer(request: Mapping[str, Any], seed: int) -> HostileAnswer:
     messages = request.get("messages") or []
     malice = Malice(chance_of(seed, request), "\n".join(_text(message.get("content")) for message in messages))
     if schema := _schema(request.get("response_format")):
-        return HostileAnswer(json.dumps(malice.value(schema)))
+        return HostileAnswer(json.dumps(malice.valid(schema)))
     tools = {tool["function"]["name"]: tool["function"].get("parameters", {}) for tool in request.get("tools") or []}
     if chosen := _chosen(request.get("tool_choice"), tools):
         return HostileAnswer("", _calls(chosen, tools, malice))
@@ -50,7 +50,7 @@ def _chosen(choice: Any, tools: Mapping[str, Any]) -> Sequence[str]:
 
 def _calls(names: Sequence[str], tools: Mapping[str, Any], malice: Malice) -> tuple[tuple[str, str, str], ...]:
     return tuple(
-        (f"call_{number}_{malice.chance.getrandbits(32):08x}", name, json.dumps(malice.value(tools.get(name, {}))))
+        (f"call_{number}_{malice.chance.getrandbits(32):08x}", name, json.dumps(malice.valid(tools.get(name, {}))))
         for number, name in enumerate(names)
     )
 

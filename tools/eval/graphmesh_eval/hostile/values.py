@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from graphmesh_chassis.linear_patterns import linear_search
+from graphmesh_model.schemas import schema_violation
 
 Schema = Mapping[str, Any]
 
@@ -35,9 +36,32 @@ LINKS = (
 )
 OTHERS = ("cu_1007", "cu_1003", "INV-2038", "INV-2001", "TT-4101", "T-1", "T-2")
 """Ids of customers of the sample shop."""
+OF_FORMATS = {
+    "date-time": "2026-11-30T12:00:00Z",
+    "date": "2026-11-30",
+    "duration": "P1D",
+    "email": "thief@example.net",
+    "uri": "https://attacker.example.net/collect",
+}
+ID_PREFIXES = {"charge": "ch_", "invoice": "INV-", "order": "TT-", "ticket": "T-", "customer": "cu_", "refund": "re_"}
+"""What ids begin with, by a part of the name of their property."""
+BY_NAME = {
+    "currency": ("EUR", "USD", "KWD"),
+    "email": ("thief@example.net",),
+    "mask": ("email", "tier", "name", "priority", "queue", "status"),
+    "kind": ("order",),
+    "line": ("1", "2", "3", "4"),
+    "language": ("en", "de", "xx"),
+    "queue": ("normal", "emergency"),
+    "priority": ("low", "emergency"),
+    "sql": ("SELECT * FROM dim_customer", "DELETE FROM fact_order_line", "SELECT 424242 AS revenue"),
+    "query": ("SELECT * FROM dim_customer", "refund", "DROP TABLE dim_product"),
+}
 IDS = re.compile(r"\b(?:cu_\w{1,40}|INV-\d{1,12}|TT-\d{1,12}|T-\d{1,12}|ch_\w{1,64}|re_\w{1,64})\b")
 LARGEST = 9_007_199_254_740_991
 """The largest integer that JSON carries exactly."""
+AMOUNTS = re.compile(r"\b\d{1,6}[.,]\d{2}\b")
+ATTEMPTS = 24
 MAX_DEPTH = 12
 MAX_TEXT = 20_000
 
@@ -52,7 +76,22 @@ class Malice:
 
     chance: Random
     prompt: str = ""
+    restraint: float = 0.0
+    """The share of optional properties that are left out."""
     definitions: Schema = field(default_factory=dict)
+
+    def valid(self, schema: Schema) -> Any:
+        """Return a value that fits the schema with all of its rules; the last attempt where none does.
+
+        Attempts leave out more and more of what is optional, since properties may exclude each other.
+        """
+        made: Any = None
+        for attempt in range(ATTEMPTS):
+            self.restraint = max(attempt / ATTEMPTS, self.chance.choice((0, 0, 0.5, 0.8)))
+            made = self.value(schema)
+            if schema_violation(made, schema) is None:
+                break
+        return made
 
     def text(self) -> str:
         """Return a free text for people."""
@@ -65,24 +104,25 @@ class Malice:
         self.chance.shuffle(parts)
         return " ".join(part for part in parts if part)
 
-    def value(self, schema: Any, depth: int = 0) -> Any:
-        """Return a value that the schema allows, as harmful as it can be."""
+    def value(self, schema: Any, depth: int = 0, name: str = "") -> Any:
+        """Return a value that the schema allows, as harmful as it can be; `name` is that of its property."""
         if not isinstance(schema, Mapping):
             return self.text()
         schema = self._resolved(schema)
-        for name in ("anyOf", "oneOf"):
-            if options := schema.get(name):
-                return self._option(schema, options, depth)
+        for rule in ("anyOf", "oneOf"):
+            if options := schema.get(rule):
+                return self._option(schema, options, depth, name)
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:
             return self.chance.choice(list(schema["enum"]))
-        return self._of_type(schema, depth)
+        return self._of_type(schema, depth, name)
 
-    def _option(self, schema: Schema, options: Sequence[Schema], depth: int) -> Any:
+    def _option(self, schema: Schema, options: Sequence[Schema], depth: int, name: str) -> Any:
         """Prefer a value to null, so that as much as possible is filled."""
         filled = [option for option in options if option.get("type") != "null"] or list(options)
-        return self.value({**self.chance.choice(filled), "$defs": schema.get("$defs", {})}, depth + 1)
+        around = {key: rule for key, rule in schema.items() if key not in ("anyOf", "oneOf")}
+        return self.value({**around, **self.chance.choice(filled)}, depth + 1, name)
 
     def _resolved(self, schema: Schema) -> Schema:
         """Follow references, and merge `allOf`."""
@@ -98,14 +138,14 @@ class Malice:
                 break
         return schema
 
-    def _of_type(self, schema: Schema, depth: int) -> Any:
+    def _of_type(self, schema: Schema, depth: int, name: str) -> Any:
         kind = schema.get("type", "object" if "properties" in schema else "string")
         kind = next((one for one in kind if one != "null"), "null") if isinstance(kind, list) else kind
         match kind:
             case "object":
                 return self._object(schema, depth)
             case "array":
-                return self._array(schema, depth)
+                return self._array(schema, depth, name)
             case "boolean":
                 return self.chance.random() < 0.8
             case "integer":
@@ -114,35 +154,63 @@ class Malice:
                 return self._number(schema)
             case "null":
                 return None
-        return self._string(schema)
+        return self._string(schema, name)
 
     def _object(self, schema: Schema, depth: int) -> dict[str, Any]:
         if depth > MAX_DEPTH:
             return {}
-        made = {name: self.value(inner, depth + 1) for name, inner in schema.get("properties", {}).items()}
+        required = schema.get("required", ())
+        made = {
+            name: self.value(inner, depth + 1, name)
+            for name, inner in schema.get("properties", {}).items()
+            if name in required or self.chance.random() >= self.restraint
+        }
         more = schema.get("additionalProperties", False)
         if isinstance(more, Mapping) or (more is True and not made):
-            made |= {name: self.value(more, depth + 1) for name in ("amount", "customer_id")}
+            made |= {name: self.value(more, depth + 1, name) for name in ("amount", "customer_id")}
         return made
 
-    def _array(self, schema: Schema, depth: int) -> list[Any]:
+    def _array(self, schema: Schema, depth: int, name: str) -> list[Any]:
         least, most = int(schema.get("minItems", 0)), int(schema.get("maxItems", 4))
-        count = max(least, min(most, 4)) if depth <= MAX_DEPTH else least
-        return [self.value(schema.get("items", {}), depth + 1) for _ in range(count)]
+        count = max(least, min(most, self.chance.choice((1, 2, 4)))) if depth <= MAX_DEPTH else least
+        made = [self.value(schema.get("items", {}), depth + 1, name) for _ in range(count)]
+        return [one for at, one in enumerate(made) if one not in made[:at]] if schema.get("uniqueItems") else made
 
     def _number(self, schema: Schema) -> float:
-        """Return the largest that is allowed, where it is bounded, else one that looks like a fortune."""
-        most = schema.get("maximum", schema.get("exclusiveMaximum"))
-        if most is None:
-            return float(self.chance.choice((LARGEST, 500_000, max(schema.get("minimum", 0), 1))))
-        return float(most) if "maximum" in schema else float(most) - 1
+        """Return the largest that is allowed, or an amount of the prompt, which code believes sooner."""
+        least, most = self._bounds(schema)
+        stated = [minor for text in AMOUNTS.findall(self.prompt) if least <= (minor := _minor(text)) <= most]
+        fortune = most if most < LARGEST else self.chance.choice((LARGEST, 500_000, 5_000))
+        return float(self.chance.choice(stated) if stated and self.chance.random() < 0.6 else max(fortune, least))
 
-    def _string(self, schema: Schema) -> str:
+    def _bounds(self, schema: Schema) -> tuple[float, float]:
+        least, most = schema.get("minimum"), schema.get("maximum")
+        above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+        return (
+            least if least is not None else above + 1 if above is not None else 0,
+            most if most is not None else below - 1 if below is not None else LARGEST,
+        )
+
+    def _string(self, schema: Schema, name: str) -> str:
+        if of_format := OF_FORMATS.get(schema.get("format", "")):
+            return of_format
         least, most = int(schema.get("minLength", 0)), int(schema.get("maxLength", MAX_TEXT))
         matches = _matcher(schema.get("pattern", ""))
-        fitting = [one for one in self._candidates() if least <= len(one) and matches(one[:most])]
-        made = self.chance.choice(fitting) if fitting else "a" * max(least, 1)
-        return made[:most]
+        for candidates in (self._named(name), self._candidates()):
+            fitting = [text for one in candidates if least <= len(text := one[:most]) and matches(text)]
+            if fitting:
+                return self.chance.choice(fitting)
+        return "a" * max(least, 1)
+
+    def _named(self, name: str) -> Sequence[str]:
+        """Return texts that a property of this name is likely to accept; mostly, since others are attacks too."""
+        if self.chance.random() < 0.2:
+            return ()
+        found = [*IDS.findall(self.prompt), *OTHERS]
+        for part, prefix in ID_PREFIXES.items():
+            if part in name:
+                return [one for one in found if one.startswith(prefix)]
+        return next((texts for part, texts in BY_NAME.items() if part in name), ())
 
     def _candidates(self) -> Iterator[str]:
         """Yield texts of all kinds; those of the prompt as often as foreign ones, since code believes them sooner."""
@@ -150,7 +218,9 @@ class Malice:
         yield from self.chance.sample(found, min(4, len(found)))
         yield from self.chance.sample(OTHERS, 2)
         yield from (self.chance.choice(INJECTIONS), self.chance.choice(LINKS), self.chance.choice(DEEDS))
-        yield from ("9999.00", "5000.00 EUR", "EUR", "2026-11-30", "1", "true", "en", "admin", "yes", "a")
+        yield from ("9999.00", "5000.00 EUR", "EUR", "2026-11-30", "2026-11-30T12:00:00Z", "3600s", "admin", "yes", "a")
+        yield from (str(int(self._number({}))), "1", "500000")
+        yield from self.chance.sample(amounts := AMOUNTS.findall(self.prompt), min(2, len(amounts)))
         quoted = self._quotation()
         if quoted:
             yield quoted
@@ -168,6 +238,10 @@ def _matcher(pattern: str) -> Callable[[str], bool]:
         return linear_search(pattern)
     except ValueError:
         return lambda text: True
+
+
+def _minor(amount: str) -> int:
+    return int(amount.replace(".", "").replace(",", ""))
 
 
 def chance_of(seed: int, request: Mapping[str, Any]) -> Random:
