@@ -74,6 +74,10 @@ class RoleRules:
         """Return whether a caller with these roles is another one than the local developer."""
         return roles is not None or (self._file is not None and self._is_required)
 
+    def names(self, roles: RoleNames) -> frozenset[str] | None:
+        """Return the roles of a caller; None for the local developer."""
+        return frozenset(roles or ()) if self.restricts(roles) else None
+
     def scopes(self, roles: RoleNames) -> frozenset[str]:
         """Return the scopes that calls for the roles carry besides those of the method."""
         known = self._known() if roles else {}

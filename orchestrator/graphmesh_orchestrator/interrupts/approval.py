@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from graphmesh_chassis.epoch import Epoch
-from graphmesh_nodes.approval_terms import ApprovalAnswer, ApprovalStatus, ApprovalTerms
+from graphmesh_chassis.identity import Caller
+from graphmesh_nodes.approval_terms import ApprovalAnswer, ApprovalStatus, ApprovalTerms, require_four_eyes
 from graphmesh_nodes.errors import ApprovalExpired
 
 from graphmesh_orchestrator.errors import ApprovalAnswered, RunNotInterrupted
@@ -23,6 +24,8 @@ class Approval:
     run_epoch: Epoch
     thread_id: str
     graph: str
+    requester: str
+    """The subject that created the run."""
     node: str
     interrupt_id: str
     checkpoint_id: str
@@ -38,7 +41,8 @@ class Approval:
 
     @classmethod
     def of(cls, row: Mapping[Any, Any], run: Mapping[Any, Any], status: ApprovalStatus) -> "Approval":
-        """Make the approval of an interrupt's row and of its run's `status`, `epoch`, `thread_id` and `graph`."""
+        """Make the approval of an interrupt's row and of its run's `status`, `epoch`, `thread_id`, `graph` and
+        `subject`."""
         terms = dict(row["approval"])
         return cls(
             approval_id=row["approval_id"],
@@ -47,6 +51,7 @@ class Approval:
             run_epoch=Epoch(run["epoch"]),
             thread_id=run["thread_id"],
             graph=run["graph"],
+            requester=run["subject"],
             node=row["node"],
             interrupt_id=row["interrupt_id"],
             checkpoint_id=terms.pop("checkpoint_id"),
@@ -62,6 +67,16 @@ class Approval:
     def answer(self, status: ApprovalStatus, by: str = "", comment: str = "") -> ApprovalAnswer:
         """Return the answer that the node gets."""
         return ApprovalAnswer(self.approval_id, self.terms.digest, status, by, comment, self.run_epoch, self.thread_id)
+
+    def require_approver(self, caller: Caller, status: ApprovalStatus) -> None:
+        """Check that a caller may give this answer.
+
+        Raises:
+            ScopeMissing: it lacks a scope.
+            ApproverIsRequester: the approval needs another one than the caller that created the run.
+        """
+        caller.require(frozenset(self.terms.scopes))
+        require_four_eyes(self.terms.four_eyes, status, caller.subject, self.requester)
 
     def require_open(self) -> None:
         """Check that the approval can be answered.

@@ -39,7 +39,7 @@ class Approvals(Protocol):
 
         Raises:
             NotFound: the caller's tenant has no such approval.
-            ScopeMissing: the caller may not answer it.
+            ScopeMissing, ApproverIsRequester: the caller may not give this answer.
             ApprovalAnswered, ApprovalExpired, RunNotInterrupted: as `Approval.require_open`.
         """
 
@@ -87,7 +87,7 @@ class MemoryApprovals:
     async def answer(self, caller: Caller, approval_id: str, status: ApprovalStatus, comment: str) -> Approval:
         row = self._row(caller.tenant, approval_id)
         approval = self._approval(row)
-        caller.require(frozenset(approval.terms.scopes))
+        approval.require_approver(caller, status)
         approval.require_open()
         answer = approval.answer(status, caller.subject, comment)
         store_answer(row, status, answer.to_resume(), caller.subject, comment)

@@ -35,7 +35,13 @@ current_status = sa.case(
 ).label("current_status")
 """The status of an approval now, before the change is written."""
 
-OF_RUN = (runs.c.status.label("run_status"), runs.c.epoch.label("run_epoch"), runs.c.thread_id, runs.c.graph)
+OF_RUN = (
+    runs.c.status.label("run_status"),
+    runs.c.epoch.label("run_epoch"),
+    runs.c.thread_id,
+    runs.c.graph,
+    runs.c.subject,
+)
 APPROVALS = (
     sa.select(interrupts, current_status, *OF_RUN)
     .join(runs, runs.c.run_id == interrupts.c.run_id)
@@ -74,7 +80,7 @@ class SqlApprovals:
     async def answer(self, caller: Caller, approval_id: str, status: ApprovalStatus, comment: str) -> Approval:
         async with self._database.transaction() as connection:
             approval = await _get(connection, caller.tenant, approval_id)
-            caller.require(frozenset(approval.terms.scopes))
+            approval.require_approver(caller, status)
             approval.require_open()
             run = await locked_run(connection, caller.tenant, approval.run_id)
             (await _get(connection, caller.tenant, approval_id)).require_open()
@@ -134,4 +140,5 @@ async def _store_answer(
 
 def _approval(row: sa.Row[Any]) -> Approval:
     run = {"status": row.run_status, "epoch": row.run_epoch, "thread_id": row.thread_id, "graph": row.graph}
+    run["subject"] = row.subject
     return Approval.of(row._mapping, run, ApprovalStatus(row.current_status))

@@ -45,6 +45,8 @@ def _approval_message(approval: Approval) -> pb.Approval:
         digest=approval.terms.digest,
         question=approval.terms.question,
         scopes=approval.terms.scopes,
+        requester=approval.requester,
+        four_eyes=approval.terms.four_eyes,
         status=STATUSES[approval.status],
         answered_by=approval.answered_by,
         comment=approval.comment,

@@ -94,6 +94,7 @@ class Tools:
             lease=execution,
             require_tool=partial(self._require_tool, execution),
             caller_scopes=partial(self.roles.scopes, run.identity.roles),
+            roles=partial(self.roles.names, run.identity.roles),
             client=run.identity.client,
         )
 

@@ -28,6 +28,8 @@ class ApprovalRequest:
     `approvals.billing`."""
     ttl: timedelta = DEFAULT_TTL
     """The time to answer, after which the approval expires: a denial."""
+    four_eyes: bool = False
+    """Whether the approver has to be another one than the caller that created the run."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,14 @@ class ApprovalRule:
     """As those of `ApprovalRequest`."""
     ttl: timedelta = DEFAULT_TTL
     when: Callable[[Any, Any], bool] = lambda state, request: True
+    four_eyes: bool = False
+    """As that of `ApprovalRequest`."""
 
     def request_for(self, state: Any, request: Any) -> ApprovalRequest | None:
         """Return the approval request of this call; None where the rule needs none."""
         if not self.when(state, request):
             return None
-        return ApprovalRequest(self.question(state, request), self.scopes, self.ttl)
+        return ApprovalRequest(self.question(state, request), self.scopes, self.ttl, self.four_eyes)
 
 
 def require_approval(
@@ -97,6 +101,7 @@ def _terms(
         question=approval.question if approval else "",
         scopes=_scopes(rpc, policy, approval),
         ttl=min([MAX_TTL, *ttls] + [policy.approval_ttl] * policy.needs_approval),
+        four_eyes=approval is not None and approval.four_eyes,
     )
 
 

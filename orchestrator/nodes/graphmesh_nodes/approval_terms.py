@@ -8,6 +8,8 @@ from typing import Annotated, Any, TypeVar
 from graphmesh_contracts import APPROVAL_KEY
 from pydantic import Field, TypeAdapter, ValidationError
 
+from graphmesh_nodes.errors import ApproverIsRequester
+
 T = TypeVar("T")
 
 
@@ -41,6 +43,8 @@ class ApprovalTerms:
     """The scopes that the approver needs, all of them."""
     ttl: Annotated[float, Field(le=MAX_TTL)]
     """Seconds until the approval expires, from when the run parks."""
+    four_eyes: bool = False
+    """Whether the approver has to be another one than the caller that created the run."""
 
     def to_interrupt(self) -> dict[str, Any]:
         """Return the value of the interrupt that requests the approval."""
@@ -84,6 +88,12 @@ _TERMS, _ANSWER = TypeAdapter(ApprovalTerms), TypeAdapter(ApprovalAnswer)
 def approval_id(run_id: str, interrupt_id: str) -> str:
     """Derive the id of the approval that an interrupt of a run requests: equal each time that the run parks on it."""
     return f"apr_{hashlib.sha256(f'{run_id}/{interrupt_id}'.encode()).hexdigest()[:32]}"
+
+
+def require_four_eyes(four_eyes: bool, status: ApprovalStatus, by: str, requester: str) -> None:
+    """Raises ApproverIsRequester where a caller approves its own request, and `four_eyes` requires another approver."""
+    if four_eyes and status is ApprovalStatus.APPROVED and by == requester:
+        raise ApproverIsRequester(subject=by)
 
 
 def has_approval_key(value: Any) -> bool:

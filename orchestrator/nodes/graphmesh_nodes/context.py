@@ -52,6 +52,10 @@ def allow_every_tool(tool: str) -> None:
     """Let a graph call a tool: there are no roles where it runs without an orchestrator."""
 
 
+def local_developer() -> None:
+    """Return None: the roles of a caller that has none, and may do all."""
+
+
 def no_scopes() -> frozenset[str]:
     """Return no scopes: calls carry those of the method alone."""
     return frozenset()
@@ -114,6 +118,8 @@ class RunContext:
     """Raises ToolNotAllowed where the roles of the run's caller do not have a tool, `billing.Refund`."""
     caller_scopes: Callable[[], frozenset[str]] = no_scopes
     """Returns the scopes that calls carry besides those of the method: of readers of documents, of roles of SQL."""
+    roles: Callable[[], frozenset[str] | None] = local_developer
+    """Returns the names of the caller's roles; None for the local developer, whom no role restricts."""
     client: str = ""
     """The program through which the run was created; empty where that is not known."""
     effect_order: EffectOrder = field(default_factory=EffectOrder)

@@ -64,6 +64,7 @@ __all__ = [
     "ApprovalExpired",
     "ApprovalMismatch",
     "ApprovalRequired",
+    "ApproverIsRequester",
     "ArtifactTooLarge",
     "BudgetExceeded",
     "CallerError",
@@ -124,6 +125,12 @@ class StepLimit(FailedPrecondition):
     """The run has begun {used} nodes and may begin {limit}; it was ended"""
 
     reason = "STEP_LIMIT"
+
+
+class ApproverIsRequester(PermissionDenied):
+    """{subject} has requested what is to be approved: another approver has to approve it"""
+
+    reason = "APPROVER_IS_REQUESTER"
 
 
 class EffectLimit(FailedPrecondition):

@@ -10,7 +10,7 @@ from graphmesh_chassis.epoch import Epoch
 from graphmesh_chassis.errors import NotFound, ScopeMissing
 from graphmesh_chassis.identity import Caller
 from graphmesh_nodes.approval_terms import ApprovalAnswer, ApprovalStatus, ApprovalTerms
-from graphmesh_nodes.errors import ApprovalExpired
+from graphmesh_nodes.errors import ApprovalExpired, ApproverIsRequester
 from graphmesh_orchestrator.db.rows import InterruptRow
 from graphmesh_orchestrator.errors import ApprovalAnswered, RunNotInterrupted
 from graphmesh_orchestrator.interrupts.approval import Approval
@@ -31,7 +31,7 @@ def a_run(number: int = 1) -> Run:
     return runs.a_run(f"run_{number}", thread_id=f"th_{number}")
 
 
-def request_row(run_id: str, ordinal: int = 1, ttl: float = TTL) -> InterruptRow:
+def request_row(run_id: str, ordinal: int = 1, ttl: float = TTL, four_eyes: bool = False) -> InterruptRow:
     """Return the row of a run's approval request."""
     return a_question(
         run_id,
@@ -40,7 +40,7 @@ def request_row(run_id: str, ordinal: int = 1, ttl: float = TTL) -> InterruptRow
         value=TERMS.to_interrupt(),
         created=CREATED + timedelta(seconds=ordinal),
         approval_id=f"apr_{run_id}_{ordinal}",
-        approval={**asdict(TERMS), "checkpoint_id": "cp_1"},
+        approval={**asdict(TERMS), "four_eyes": four_eyes, "checkpoint_id": "cp_1"},
         ttl=ttl,
     )
 
@@ -137,6 +137,23 @@ async def test_approver_needs_the_scopes(stores: Stores) -> None:
         await approvals.answer(Caller("acme", "bob", frozenset({"approvals.crm"})), approval_id, APPROVED, "")
     cora = Caller("acme", "cora", frozenset({"approvals.billing"}))
     assert (await approvals.answer(cora, approval_id, APPROVED, "ok")).answered_by == "cora"
+
+
+@pytest.mark.parametrize("scopes", [None, frozenset({"approvals.billing"})], ids=["all scopes", "the scope"])
+async def test_requester_may_deny_and_not_approve_what_needs_four_eyes(
+    stores: Stores, scopes: frozenset[str] | None
+) -> None:
+    """The requester is the subject that has created the run, through whichever client."""
+    for number in (1, 2):
+        run = await stores.begun(a_run(number))
+        await stores.park(run, request_row(run.run_id, four_eyes=True), ago=timedelta(minutes=30))
+    requester = Caller("acme", "ana", scopes, client="another")
+    with pytest.raises(ApproverIsRequester, match="ana"):
+        await stores.approvals.answer(requester, "apr_run_1_1", APPROVED, "")
+    assert await status(stores) is RunStatus.INTERRUPTED
+    approval = await stores.approvals.answer(Caller("acme", "bob", scopes), "apr_run_1_1", APPROVED, "")
+    assert (approval.requester, approval.terms.four_eyes, approval.answered_by) == ("ana", True, "bob")
+    assert (await stores.approvals.answer(requester, "apr_run_2_1", DENIED, "")).status is DENIED
 
 
 async def test_approval_is_visible_to_its_tenant_alone(stores: Stores) -> None:

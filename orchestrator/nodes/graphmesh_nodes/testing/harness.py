@@ -1,6 +1,6 @@
 """Runs a graph in the process of a test, as the orchestrator would."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from graphmesh_contracts import Method, Overrides
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import StateSnapshot
 
-from graphmesh_nodes.approval_terms import ApprovalAnswer, ApprovalStatus, ApprovalTerms, approval_id
+from graphmesh_nodes.approval_terms import ApprovalAnswer, ApprovalStatus, ApprovalTerms, approval_id, require_four_eyes
 from graphmesh_nodes.artifacts import MemoryArtifacts
 from graphmesh_nodes.breakpoints import breakpoint_of
 from graphmesh_nodes.budget import NO_LIMITS, Limits
@@ -51,12 +51,14 @@ class GraphHarness:
         tenant: str = "default",
         subject: str = "local",
         thread_id: str = "th_1",
+        roles: Collection[str] | None = None,
     ) -> None:
         """Compile the graph with a checkpointer in memory.
 
         Args:
             limits: the most that each run may use.
             deadline: the time of each run, without the time that it is parked.
+            roles: the names of the caller's roles; None: no role restricts it.
             overrides: overrides of policies by the service's full name, as in `mesh.yaml`.
 
         Raises:
@@ -68,7 +70,8 @@ class GraphHarness:
         self._mesh, self._model = TwinMesh(policies), ModelTwin()
         self._mesh.serve(ModelService.Generate, self._model.generate)
         self._mesh.serve(ModelService.StreamGenerate, self._model.stream_generate)
-        identity = Identity(tenant, subject, thread_id)
+        identity = Identity(tenant, subject, thread_id, None if roles is None else frozenset(roles))
+        self._subject = subject
         self._worker = Worker(graph, self._mesh, identity, policies, limits, self.clock, self.artifacts, self.store)
         self._runs: list[RunRecorder] = []
         self._state: Mapping[str, Any] = {}
@@ -174,6 +177,7 @@ class GraphHarness:
 
         Raises:
             ApprovalExpired: the time to answer is over.
+            ApproverIsRequester: `by` is the subject of the harness, and the approval needs another approver.
         """
         return await self._respond(approval, ApprovalStatus.APPROVED, by, comment)
 
@@ -213,6 +217,7 @@ class GraphHarness:
     async def _respond(self, approval: PendingApproval, status: ApprovalStatus, by: str, comment: str) -> RunResult:
         if approval.expires <= self.clock.now():
             raise ApprovalExpired(approval=approval.approval_id, tool=approval.tool)
+        require_four_eyes(approval.four_eyes, status, by, self._subject)
         return await self._close(approval, status, by, comment)
 
     async def _close(self, approval: PendingApproval, status: ApprovalStatus, by: str, comment: str) -> RunResult:
@@ -260,6 +265,7 @@ class GraphHarness:
             digest=terms.digest,
             question=terms.question,
             scopes=terms.scopes,
+            four_eyes=terms.four_eyes,
             expires=datetime.fromtimestamp(self.clock.time() + terms.ttl, UTC),
         )
 

@@ -35,6 +35,8 @@ class PendingApproval:
     question: str
     scopes: Sequence[str]
     """The scopes that the approver needs."""
+    four_eyes: bool
+    """Whether the approver has to be another one than the subject of the harness."""
     expires: datetime
 
 

@@ -39,6 +39,7 @@ class Identity:
     tenant: str
     subject: str
     thread_id: str
+    roles: frozenset[str] | None
 
 
 class Worker:
@@ -165,6 +166,7 @@ class Worker:
             artifacts=self._artifacts,
             clock=self._clock,
             require_tool=self._require_tool,
+            roles=lambda: self._identity.roles,
         )
 
 

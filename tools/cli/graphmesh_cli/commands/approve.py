@@ -57,7 +57,8 @@ def _list(connection: Connection, pending: list[Approval], as_json: bool) -> Non
         if one.question:
             console().print(Text(f"  {one.question}", style="bold"), soft_wrap=True)
         console().print_json(json.dumps(struct_value(one.arguments)), indent=None)
-        needs = f", needs {', '.join(one.scopes)}" if one.scopes else ""
+        other = f" of another approver than {one.requester}" if one.four_eyes else ""
+        needs = f", needs {', '.join(one.scopes)}{other}" if one.scopes else ""
         console().print(
             f"  denied at {local_time(one.expire_time)} without an answer{needs}", style="dim", soft_wrap=True
         )

@@ -404,6 +404,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "EFFECT_LIMIT", "domain": "graphmesh", "metadata": { "limit": "10", "used": "10" } }
     """
+    ERROR_REASON_APPROVER_IS_REQUESTER: _ErrorReason.ValueType  # 73
+    """PERMISSION_DENIED. The approval needs four eyes: the caller that has created the run may deny it, and another one has
+    to approve it.
+
+        { "reason": "APPROVER_IS_REQUESTER", "domain": "graphmesh", "metadata": { "subject": "mira" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The `reason` of the `google.rpc.ErrorInfo` that every graphmesh error carries, without the `ERROR_REASON_` prefix;
@@ -815,5 +821,11 @@ ERROR_REASON_EFFECT_LIMIT: ErrorReason.ValueType  # 72
 """FAILED_PRECONDITION. The run has begun as many effects as it may. A graph may handle it. Nothing was sent.
 
     { "reason": "EFFECT_LIMIT", "domain": "graphmesh", "metadata": { "limit": "10", "used": "10" } }
+"""
+ERROR_REASON_APPROVER_IS_REQUESTER: ErrorReason.ValueType  # 73
+"""PERMISSION_DENIED. The approval needs four eyes: the caller that has created the run may deny it, and another one has
+to approve it.
+
+    { "reason": "APPROVER_IS_REQUESTER", "domain": "graphmesh", "metadata": { "subject": "mira" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

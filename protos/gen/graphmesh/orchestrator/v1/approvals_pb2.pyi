@@ -105,6 +105,8 @@ class Approval(_message.Message):
     ANSWERED_BY_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
     NOT_SHOWN_FIELD_NUMBER: _builtins.int
+    REQUESTER_FIELD_NUMBER: _builtins.int
+    FOUR_EYES_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     """The id."""
     run_id: _builtins.str
@@ -131,6 +133,10 @@ class Approval(_message.Message):
     """The approver's comment."""
     not_shown: _builtins.str
     """Why `arguments` is absent, where the stored ones cannot be expressed as JSON; else empty."""
+    requester: _builtins.str
+    """The subject of the call that created the run."""
+    four_eyes: _builtins.bool
+    """Whether the approver has to be another one than the requester."""
     @_builtins.property
     def arguments(self) -> _struct_pb2.Struct:
         """The arguments of the call."""
@@ -172,10 +178,12 @@ class Approval(_message.Message):
         answered_by: _builtins.str = ...,
         comment: _builtins.str = ...,
         not_shown: _builtins.str = ...,
+        requester: _builtins.str = ...,
+        four_eyes: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer_time", b"answer_time", "arguments", b"arguments", "create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_time", b"answer_time", "answered_by", b"answered_by", "approval_id", b"approval_id", "arguments", b"arguments", "checkpoint_id", b"checkpoint_id", "comment", b"comment", "create_time", b"create_time", "digest", b"digest", "expire_time", b"expire_time", "graph", b"graph", "node", b"node", "not_shown", b"not_shown", "question", b"question", "run_id", b"run_id", "scopes", b"scopes", "status", b"status", "thread_id", b"thread_id", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_time", b"answer_time", "answered_by", b"answered_by", "approval_id", b"approval_id", "arguments", b"arguments", "checkpoint_id", b"checkpoint_id", "comment", b"comment", "create_time", b"create_time", "digest", b"digest", "expire_time", b"expire_time", "four_eyes", b"four_eyes", "graph", b"graph", "node", b"node", "not_shown", b"not_shown", "question", b"question", "requester", b"requester", "run_id", b"run_id", "scopes", b"scopes", "status", b"status", "thread_id", b"thread_id", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
