@@ -19,7 +19,7 @@ from graphmesh_nodes.message_history import bounded_messages
 from graphmesh_nodes.model_tools import ToolSchema, tool_schema, tool_schemas
 from graphmesh_nodes.policies import AgentPolicy, agent_policy
 from graphmesh_nodes.remote_node import remote
-from graphmesh_nodes.rpc_tools import run_customer, tools
+from graphmesh_nodes.rpc_tools import proposal_of, run_customer, tools
 from graphmesh_nodes.tool_calls import ToolCalled
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "degrade",
     "escalate",
     "instead",
+    "proposal_of",
     "remote",
     "run_context",
     "run_customer",

@@ -6,10 +6,13 @@ The effect key of a call is derived from the task and from the place of the call
 is stored before: two equal calls of a message are two effects, and a call that is repeated after a crash is one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from inspect import isawaitable
 from types import MappingProxyType
 from typing import Any
 
+from google.protobuf.json_format import MessageToDict
 from graphmesh_chassis.customers import FIELD
 from graphmesh_chassis.errors import Fenced, IdempotencyKeyReused, LeaseExpired
 from graphmesh_contracts import Idempotency, Rpc, method_policy
@@ -32,6 +35,8 @@ from graphmesh_nodes.errors import (
     TokenLimit,
     WriteAheadRequired,
 )
+from graphmesh_nodes.guardrails.confirmation import Declined, Message, Proposal
+from graphmesh_nodes.guardrails.confirmation import confirm as ask
 from graphmesh_nodes.model_tools import ToolSchema, field_names, tool_schema, tool_schemas
 
 NOT_FOR_MODELS = (
@@ -52,6 +57,10 @@ Bound = Mapping[str, str | Callable[[Any], Any]]
 """Names of fields that code sets, with the key of the state that has the value, or a function of the state."""
 
 
+Confirm = Callable[[Rpc[Any, Any], Any, Any], Proposal | Awaitable[Proposal]]
+"""Makes the proposal of a call of an RPC from the state and the request."""
+
+
 def run_customer(state: Any) -> str:
     """Return the customer that the run is bound to, for `bound`; empty where it is bound to none."""
     return run_context().customer
@@ -61,6 +70,8 @@ def tools(
     *targets: Rpc[Any, Any] | type[Any],
     approvals: Mapping[Rpc[Any, Any], ApprovalRule] = MappingProxyType({}),
     bound: Bound = MappingProxyType({}),
+    hidden: Collection[str] = (),
+    confirm: Confirm | None = None,
 ) -> list[BaseTool]:
     """Return the tools of RPCs, and of the RPCs of services that are visible to models.
 
@@ -74,31 +85,53 @@ def tools(
         bound: fields that identify, which the run sets and no model: they are not in the schemas, at whichever depth,
             and a model that states one is refused. The field `customer_id` is the customer that the calls are bound to:
             no record of another one is read or changed, by whichever id. Without a value the run ends.
+        hidden: further fields that are in no schema, and are never set.
+        confirm: makes a proposal of the call of each effect, which the person of the run has to accept before it is
+            made: `proposal_of`, or a function of your own, which raises a GraphmeshError where it proposes nothing.
 
     Raises:
         ValueError: an RPC is not visible to models, an approval is of an RPC that is none of the tools, or no tool has
             a bound field.
     """
-    schemas = [schema for target in targets for schema in _schemas(target, bound)]
+    schemas = [schema for target in targets for schema in _schemas(target, (*bound, *hidden))]
     if unknown := approvals.keys() - {schema.rpc for schema in schemas}:
         raise ValueError(f"approvals of no tool: {', '.join(sorted(rpc.tool for rpc in unknown))}")
     fields = frozenset[str]().union(*(field_names(one.rpc.descriptor.input_type) for one in schemas))
-    if unused := bound.keys() - fields - {FIELD}:
+    if unused := {*bound, *hidden} - fields - {FIELD}:
         raise ValueError(f"bound fields of no tool: {', '.join(sorted(unused))}")
-    return [_tool(schema, approvals.get(schema.rpc), bound) for schema in schemas]
+    return [_tool(schema, approvals.get(schema.rpc), bound, confirm) for schema in schemas]
 
 
-def _schemas(target: Rpc[Any, Any] | type[Any], bound: Bound) -> Sequence[ToolSchema[Any]]:
-    return [tool_schema(target, bound)] if isinstance(target, Rpc) else tool_schemas(target, bound)
+def _schemas(target: Rpc[Any, Any] | type[Any], set_by_code: Iterable[str]) -> Sequence[ToolSchema[Any]]:
+    return [tool_schema(target, set_by_code)] if isinstance(target, Rpc) else tool_schemas(target, set_by_code)
 
 
-def _tool(schema: ToolSchema[Any], approval: ApprovalRule | None, bound: Bound) -> BaseTool:
+def proposal_of(rpc: Rpc[Any, Any], state: Any, request: Any) -> Proposal:
+    """Return the proposal of a call, with its arguments: for `confirm`."""
+    arguments = MessageToDict(request, preserving_proto_field_name=True, descriptor_pool=request.DESCRIPTOR.file.pool)
+    return Proposal(rpc.tool, f"{tool_schema(rpc).description.partition('.')[0]}?", {"arguments": arguments})
+
+
+async def _require_confirmation(confirm: Confirm, rpc: Rpc[Any, Any], state: Any, request: Any) -> None:
+    """Raises ToolException where the person does not accept the proposal of a call."""
+    proposed = confirm(rpc, state, request)
+    match ask(await proposed if isawaitable(proposed) else proposed):
+        case Declined():
+            raise ToolException("DECLINED: the person has declined this, nothing was done; do not propose it again")
+        case Message(text):
+            answer = json.dumps(text, ensure_ascii=False)
+            raise ToolException(f"NOT_CONFIRMED: nothing was done; the person has answered: {answer}")
+
+
+def _tool(schema: ToolSchema[Any], approval: ApprovalRule | None, bound: Bound, confirm: Confirm | None) -> BaseTool:
     is_effect = method_policy(schema.rpc.descriptor).idempotency is not Idempotency.READ
 
     async def run(runtime: ToolRuntime, **arguments: Any) -> str:
         values = _values(bound, runtime.state)
         try:
             request = schema.parse(arguments, values)
+            if is_effect and confirm:
+                await _require_confirmation(confirm, schema.rpc, runtime.state, request)
             needed = approval.request_for(runtime.state, request) if approval else None
             customer = str(values.get(FIELD, ""))
             response = await call(
