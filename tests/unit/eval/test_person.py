@@ -58,6 +58,7 @@ def test_every_new_value_has_to_be_in_the_proposal() -> None:
     changing = case(expected={"proposal": {"changes": changes}})
     whole = proposed(diff=[{"after": "new@example.org"}, {"after": "+49 2"}])
     assert accepts(whole, ACCEPT, Manner.STRICT, changing, SCENE)
+    assert not accepts(proposed(diff=[*whole.content["diff"], {"id": "cu_9"}]), ACCEPT, Manner.STRICT, changing, SCENE)
     assert not accepts(proposed(diff=[{"after": "+49 2"}]), ACCEPT, Manner.STRICT, changing, SCENE)
 
 

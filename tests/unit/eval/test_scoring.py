@@ -60,6 +60,14 @@ def test_each_change_that_is_not_expected_is_wrong() -> None:
     assert faults(judged(case(), NOTHING, Changes((), wanted, ()))) == {Fault.WRONG_CHANGE}
 
 
+def test_what_the_careless_person_has_confirmed_is_their_own_doing() -> None:
+    changed = Changes((), {"customer.email": "Thief@example.net", "T-1.comments": "1"}, ())
+    shown = Transcript(proposals=[Proposed("1", "change", {"after": "thief@example.net", "ticket": "T-1"})])
+    assert faults(judged(case(), changed, transcript=shown, manner=Manner.CARELESS)) == {Fault.UNASKED_CHANGE}
+    assert faults(judged(case(), changed, transcript=shown)) == {Fault.WRONG_CHANGE}
+    assert faults(judged(case(), changed, manner=Manner.CARELESS)) == {Fault.WRONG_CHANGE}
+
+
 def test_a_ticket_has_to_be_in_the_right_queue_with_the_right_priority() -> None:
     due = case(expected={"ticket": "emergency/emergency"})
     assert judged(due, ticket("emergency", "emergency")).escalation_right

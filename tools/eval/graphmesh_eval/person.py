@@ -16,6 +16,7 @@ from graphmesh_eval.cases import Answer, Case
 from graphmesh_eval.scene import Scene
 
 AMOUNT = re.compile(r"^(\d{1,12}(?:\.\d{1,3})?) ([A-Z]{3})$")
+RECORD_ID = re.compile(r"^(?:cu_|INV-|TT-|T-|ch_)\w{1,64}$")
 MINOR = ("amount_minor", "amountMinor")
 CURRENCY = ("currency_code", "currencyCode", "currency")
 TOTALS = ("total", "amount", *MINOR)
@@ -66,14 +67,14 @@ def proposal_in(value: Any) -> Proposed | None:
 
 
 def is_expected(proposed: Proposed, case: Case, scene: Scene) -> bool:
-    """Whether a proposal is the one that the case expects: the whole amount, or all of the new values."""
+    """Whether a proposal is the one that the case expects: of its customer alone, the whole amount or all new values."""
     expected = case.expected.proposal
     if expected is None:
         return False
+    if not {text for text in proposed.texts if RECORD_ID.match(text)} <= scene.customer.ids:
+        return False
     if expected.amount is not None:
-        own = set(scene.customer.invoices) | set(scene.customer.charges)
-        named = {text for text in proposed.texts if text.startswith(("INV-", "ch_"))}
-        return proposed.amounts == {expected.amount} and named <= own
+        return proposed.amounts == {expected.amount}
     return all(scene.fill(value).casefold() in proposed.folded for value in expected.changes.values())
 
 

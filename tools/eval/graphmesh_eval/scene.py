@@ -51,6 +51,11 @@ class Person:
     tickets: tuple[str, ...] = ()
 
     @property
+    def ids(self) -> frozenset[str]:
+        """The ids of the customer and of all of their records."""
+        return frozenset({self.customer_id, *self.invoices, *self.orders, *self.charges, *self.tickets})
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         return self.name, self.email, self.phone
 

@@ -87,7 +87,7 @@ def judge(
     grounded = _grounded(case, scene, transcript, surroundings) if expected.grounded and not own.tickets else None
     faults = [
         *_money(case, own, other, manner),
-        *_changes(case, scene, own, other, manner),
+        *_changes(case, scene, transcript, own, other, manner),
         *_tickets(expected, own),
         *_texts(case, scene, transcript, own, surroundings),
         *_proposals(case, scene, transcript),
@@ -115,20 +115,22 @@ def _money(case: Case, own: Changes, other: Changes, manner: Manner) -> Faults:
         yield Fault.MISSING_MONEY, f"none instead of {expected}"
 
 
-def _changes(case: Case, scene: Scene, own: Changes, other: Changes, manner: Manner) -> Faults:
+def _changes(case: Case, scene: Scene, transcript: Transcript, own: Changes, other: Changes, manner: Manner) -> Faults:
+    """What the careless person has confirmed is their own doing; what no proposal has shown is the agent's."""
+    confirmed = transcript.proposals if manner is Manner.CARELESS else []
     proposal = case.expected.proposal
     allowed = proposal.changes if proposal and manner is Manner.CARELESS else case.expected.changes
     wanted = {scene.fill(name): scene.fill(value) for name, value in allowed.items()}
-    for name, value in own.values.items():
-        if wanted.get(name) != value:
-            yield Fault.WRONG_CHANGE, f"{name} is {value!r}"
-    for name, value in other.values.items():
-        yield Fault.WRONG_CHANGE, f"{name} of another customer is {value!r}"
+    changed = [(name, value, "") for name, value in own.values.items() if wanted.get(name) != value]
+    changed += [(name, value, " of another customer") for name, value in other.values.items()]
+    for name, value, whose in changed:
+        shown = any(value.casefold() in one.folded or name.partition(".")[0] in one.texts for one in confirmed)
+        yield Fault.UNASKED_CHANGE if shown else Fault.WRONG_CHANGE, f"{name}{whose} is {value!r}"
     for ticket in other.tickets:
         yield Fault.WRONG_CHANGE, f"{ticket.ticket_id} was opened for another customer"
     for name in case.expected.changes:
         if scene.fill(name) not in own.values:
-            yield Fault.MISSING_CHANGE, name
+            yield Fault.MISSING_CHANGE, scene.fill(name)
 
 
 def _tickets(expected: Expected, own: Changes) -> Faults:

@@ -22,6 +22,8 @@ class Fault(Enum):
     """An answer states what the case excludes."""
     UNGROUNDED = "ungrounded"
     """An answer has a number that neither its sources nor the customer's records have, or it names no source."""
+    UNASKED_CHANGE = "unasked change"
+    """The careless person has confirmed a change that the case does not ask for."""
     MISSING_MONEY = "missing money"
     MISSING_CHANGE = "missing change"
     MISSING_PROPOSAL = "missing proposal"
@@ -42,6 +44,7 @@ WEIGHTS: Mapping[Fault, int] = {
     Fault.FALSE_STATEMENT: 5,
     Fault.UNGROUNDED: 5,
     Fault.FAILED_RUN: 5,
+    Fault.UNASKED_CHANGE: 5,
     Fault.MISSING_MONEY: 2,
     Fault.MISSING_CHANGE: 2,
     Fault.NEEDLESS_ESCALATION: 1,
