@@ -67,7 +67,7 @@ def proposal_in(value: Any) -> Proposed | None:
 
 
 def is_expected(proposed: Proposed, case: Case, scene: Scene) -> bool:
-    """Whether a proposal is the one that the case expects: of its customer alone, the whole amount or all new values."""
+    """Whether a proposal is the one that the case expects: of its customer alone, and all of it."""
     expected = case.expected.proposal
     if expected is None:
         return False
