@@ -1,0 +1,1 @@
+"""The operations agent: changes records for staff, after a confirmation."""

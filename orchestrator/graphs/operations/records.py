@@ -1,0 +1,66 @@
+"""Reads records of services as plain fields."""
+
+from graphmesh.crm import v1 as crm
+from graphmesh.ticketing import v1 as ticketing
+from graphmesh_nodes import call
+
+from operations.state import Change, Record
+from operations.values import ATTRIBUTE, shown_value, wire_value
+
+PAGE = 100
+
+
+async def read(record: Record, record_id: str) -> tuple[dict[str, str], int]:
+    """Return the fields of a record, and its version. Raises GraphmeshError."""
+    if record == "customer":
+        request = crm.GetCustomerRequest(customer_id=record_id)
+        return customer_fields((await call(crm.CrmService.GetCustomer, request)).customer)
+    found = await call(ticketing.TicketingService.GetTicket, ticketing.GetTicketRequest(ticket_id=record_id))
+    return ticket_fields(found.ticket)
+
+
+def customer_fields(customer: crm.Customer) -> tuple[dict[str, str], int]:
+    tier = shown_value("customer", "tier", crm.CustomerTier.Name(customer.tier))
+    plain = {name: getattr(customer, name) for name in ("name", "email", "phone", "company", "locale")}
+    attributes = {f"{ATTRIBUTE}{name}": value for name, value in customer.attributes.items()}
+    return {**plain, "tier": tier, **attributes}, customer.version
+
+
+def ticket_fields(ticket: ticketing.Ticket) -> tuple[dict[str, str], int]:
+    status = shown_value("ticket", "status", ticketing.TicketStatus.Name(ticket.status))
+    plain = {name: getattr(ticket, name) for name in ("priority", "assignee", "queue")}
+    return {**plain, "status": status}, ticket.version
+
+
+async def selected(change: Change, limit: int) -> list[str]:
+    """Return the ids of the records that the filters of a change select: at most one more than `limit`. Raises
+    GraphmeshError."""
+    where, found, token = change.get("where", {}), list[str](), ""
+    while len(found) <= limit:
+        if change["record"] == "customer":
+            customers = crm.SearchCustomersRequest(
+                text=where.get("text", ""), email=where.get("email", ""), page_size=PAGE, page_token=token
+            )
+            page = await call(crm.CrmService.SearchCustomers, customers)
+            found += [customer.customer_id for customer in page.customers]
+            token = page.next_page_token
+        else:
+            tickets = await call(ticketing.TicketingService.SearchTickets, _ticket_search(where, token))
+            found += [ticket.ticket_id for ticket in tickets.tickets]
+            token = tickets.next_page_token
+        if not token:
+            break
+    return found[: limit + 1]
+
+
+def _ticket_search(where: dict[str, str], token: str) -> ticketing.SearchTicketsRequest:
+    status = wire_value("ticket", "status", where["status"]) if "status" in where else "TICKET_STATUS_UNSPECIFIED"
+    return ticketing.SearchTicketsRequest(
+        text=where.get("text", ""),
+        status=ticketing.TicketStatus.Value(status),
+        customer_id=where.get("customer_id", ""),
+        queue=where.get("queue", ""),
+        priority=where.get("priority", ""),
+        page_size=PAGE,
+        page_token=token,
+    )
