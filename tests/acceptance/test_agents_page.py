@@ -24,6 +24,7 @@ PAGE = (Path(__file__).parents[2] / "docs/agents.md").read_text()
 FILES = dict(re.findall(r"^`(helper/[\w.]+)`\n\n```\w+\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
 [COMMAND] = re.findall(r"^\$ graphmesh run helper '(.*)'$", PAGE, re.MULTILINE)
 INVOICE = "INV-2038"
+CUSTOMER = json.loads(COMMAND)["customer_id"]
 KEY = "sk-0123456789-secret"
 
 
@@ -34,9 +35,9 @@ def helper(request: Request) -> Reply:
     results = [message["content"] for message in request.body["messages"] if message["role"] == "tool"]
     if not results:
         return openai(calls=[("c1", "billing_GetInvoice", json.dumps({"invoice_id": INVOICE}))])(request)
-    if len(results) > 1:
+    if len(results) > 1 or not (charges := re.findall(r"ch_[0-9a-f]+", results[0])):
         return openai("We have refunded it.")(request)
-    [charge] = json.loads(results[0])["invoice"]["charge_ids"]
+    [charge] = charges
     refund = {"charge_id": charge, "amount": {"currency_code": "EUR", "amount_minor": 1890}, "cause": "damaged"}
     ticket = {"subject": "Send a bottle again"}
     calls = [("c2", "billing_Refund", json.dumps(refund)), ("c3", "ticketing_CreateTicket", json.dumps(ticket))]
@@ -72,7 +73,7 @@ async def mesh(
     needed = mesh_of(folder, "orchestrator", "billing", "crm", "model", "ticketing")
     async with start_mesh(folder, spawn, needed, settings) as mesh:
         await mesh.create_customer()
-        await mesh.create_paid_invoice(INVOICE)
+        await mesh.create_paid_invoice(INVOICE, customer_id=CUSTOMER)
         yield mesh
 
 
@@ -88,17 +89,17 @@ async def graphmesh(mesh: LocalMesh, *words: str) -> str:
 
 
 async def test_stranger_runs_the_agent_of_the_page(mesh: LocalMesh, server: VendorServer) -> None:
-    """Two tools that are RPCs, one of them after an approval; each effect once."""
+    """Two effects that the customer confirms, one of them approved after that; each once."""
     shown = await graphmesh(mesh, "run", "helper", COMMAND)
-    assert "ticketing.CreateTicket" in shown
-    assert await refunded(mesh) == 0
-    [approval] = re.findall(r"graphmesh approve (\w+)", shown)
-    await graphmesh(mesh, "approve", approval)
     [run] = set(re.findall(r"run_\w+", shown))
+    assert await effects(mesh) == (0, [])
+    answers = [word for id in re.findall(r"--answer (\w+)=ANSWER", shown) for word in ("--answer", f"{id}=yes")]
+    confirmed = await graphmesh(mesh, "resume", run, *answers)
+    assert await effects(mesh) == (0, [("Send a bottle again", CUSTOMER)])
+    [approval] = re.findall(r"graphmesh approve (\w+)", confirmed)
+    await graphmesh(mesh, "approve", approval)
     assert "We have refunded it." in await graphmesh(mesh, "watch", run)
-    assert await refunded(mesh) == 1890
-    tickets = await mesh.call(TicketingService.SearchTickets, SearchTicketsRequest())
-    assert [ticket.subject for ticket in tickets.tickets] == ["Send a bottle again"]
+    assert await effects(mesh) == (1890, [("Send a bottle again", CUSTOMER)])
     assert {request.key for request in server.requests} == {KEY}
 
 
@@ -113,8 +114,19 @@ async def test_key_of_a_vendor_is_in_no_file_of_the_mesh(mesh: LocalMesh) -> Non
     assert [path for path in files if KEY.encode() in path.read_bytes()] == []
 
 
-async def refunded(mesh: LocalMesh) -> int:
-    return sum(await mesh.refunds(INVOICE))
+async def test_agent_of_another_customer_reads_none_of_it(mesh: LocalMesh, server: VendorServer) -> None:
+    """Its model names the invoice of the first one, and does not get it."""
+    before = len(server.requests)
+    await graphmesh(mesh, "run", "helper", json.dumps({**json.loads(COMMAND), "customer_id": "cu_2000"}))
+    results = [message["content"] for message in server.requests[-1].body["messages"] if message["role"] == "tool"]
+    assert len(server.requests) > before
+    assert "RESOURCE_NOT_FOUND" in results[0]
+
+
+async def effects(mesh: LocalMesh) -> tuple[int, list[tuple[str, str]]]:
+    """Return what was refunded, and the tickets, each with its customer."""
+    tickets = (await mesh.call(TicketingService.SearchTickets, SearchTicketsRequest())).tickets
+    return sum(await mesh.refunds(INVOICE)), [(ticket.subject, ticket.customer_id) for ticket in tickets]
 
 
 @pytest.mark.parametrize(("alias", "error"), [("down", ProviderUnavailable), ("unknown", ProviderMisconfigured)])

@@ -109,7 +109,8 @@ def _schemas(target: Rpc[Any, Any] | type[Any], set_by_code: Iterable[str]) -> S
 def proposal_of(rpc: Rpc[Any, Any], state: Any, request: Any) -> Proposal:
     """Return the proposal of a call, with its arguments: for `confirm`."""
     arguments = MessageToDict(request, preserving_proto_field_name=True, descriptor_pool=request.DESCRIPTOR.file.pool)
-    return Proposal(rpc.tool, f"{tool_schema(rpc).description.partition('.')[0]}?", {"arguments": arguments})
+    purpose = tool_schema(rpc).description.partition(".")[0]
+    return Proposal(rpc.tool, f"Confirm {rpc.tool}? {purpose}.", {"arguments": arguments})
 
 
 async def _require_confirmation(confirm: Confirm, rpc: Rpc[Any, Any], state: Any, request: Any) -> None:
