@@ -7,7 +7,6 @@ A phrase is written as words, in the notation of the data files:
     refund … charge          up to six words between, of one sentence
 """
 
-import itertools
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,41 +37,46 @@ class Match(Generic[T]):
     phrase: str
 
 
-@dataclass
+@dataclass(eq=False)
 class _Node(Generic[T]):
-    words: dict[str, "_Node[T]"] = field(default_factory=dict)
-    stems: dict[str, "_Node[T]"] = field(default_factory=dict)
+    words: dict[str, list["_Node[T]"]] = field(default_factory=dict)
+    stems: dict[str, list["_Node[T]"]] = field(default_factory=dict)
     stem_lengths: set[int] = field(default_factory=set)
     gap: "_Node[T] | None" = None
     ends: dict[str, T] = field(default_factory=dict)
     """The values by phrase."""
 
+    def add(self, word: str, target: "_Node[T]", *, is_stem: bool) -> None:
+        if is_stem:
+            self.stem_lengths.add(len(word))
+        (self.stems if is_stem else self.words).setdefault(word, []).append(target)
+
 
 class Lexicon(Generic[T]):
-    """Phrases with values, in a tree of their words."""
+    """Phrases with values, in a graph of their words, in which alternatives meet again."""
 
     def __init__(self, phrases: Iterable[tuple[str, T]]) -> None:
         self._root: _Node[T] = _Node()
         for phrase, value in phrases:
-            for spelling in expanded(phrase):
-                self._add(spelling, phrase, value)
+            ends = [self._root]
+            for token in _tokens(phrase):
+                ends = self._add(ends, token)
+            for end in ends:
+                end.ends.setdefault(phrase, value)
 
-    def _add(self, spelling: str, phrase: str, value: T) -> None:
-        node = self._root
-        for part in spelling.split():
-            if part == "…":
-                node.gap = node.gap or _Node()
-                node = node.gap
-                continue
-            *whole, last = words(part)
-            for word in whole:
-                node = node.words.setdefault(word, _Node())
-            if part.endswith("*"):
-                node.stem_lengths.add(len(last))
-                node = node.stems.setdefault(last, _Node())
-            else:
-                node = node.words.setdefault(last, _Node())
-        node.ends.setdefault(phrase, value)
+    def _add(self, starts: list[_Node[T]], token: str) -> list[_Node[T]]:
+        """Add the alternatives of a token after some nodes, and return the nodes at which they end."""
+        end: _Node[T] = _Node()
+        if token == "…":
+            for start in starts:
+                start.gap = end
+            return [end]
+        is_optional = False
+        for spelling in expanded(token):
+            parts = [(word, is_stem) for part in spelling.split() for word, is_stem in _words(part)]
+            is_optional = is_optional or not parts
+            _add_path(starts, parts, end)
+        return [end, *starts] if is_optional else [end]
 
     def matches(self, text: Sequence[str]) -> Iterator[Match[T]]:
         """Yield all phrases in the words of a text, in the order of their starts."""
@@ -101,21 +105,52 @@ class Lexicon(Generic[T]):
 
     @staticmethod
     def _next(node: _Node[T], word: str) -> Iterator[_Node[T]]:
-        if child := node.words.get(word):
-            yield child
+        yield from node.words.get(word, ())
         for length in node.stem_lengths:
-            if length <= len(word) and (child := node.stems.get(word[:length])):
-                yield child
+            if length <= len(word):
+                yield from node.stems.get(word[:length], ())
+
+
+def _tokens(phrase: str) -> Iterator[str]:
+    """Split a phrase at the spaces that are outside of parentheses."""
+    depth, token = 0, ""
+    for char in phrase:
+        depth += (char == "(") - (char == ")")
+        if char != " " or depth:
+            token += char
+        elif token:
+            yield token
+            token = ""
+    if depth:
+        raise ValueError(f"{phrase!r} has parentheses that do not match")
+    if token:
+        yield token
+
+
+def _words(part: str) -> Iterator[tuple[str, bool]]:
+    """Yield the words of a spelling, and whether each stands for all words that begin so."""
+    found = words(part)
+    for index, word in enumerate(found):
+        yield word, part.endswith("*") and index == len(found) - 1
+
+
+def _add_path(starts: list[_Node[T]], parts: list[tuple[str, bool]], end: _Node[T]) -> None:
+    for index, (word, is_stem) in enumerate(parts):
+        target: _Node[T] = end if index == len(parts) - 1 else _Node()
+        for start in starts:
+            start.add(word, target, is_stem=is_stem)
+        starts = [target]
 
 
 def expanded(phrase: str) -> Iterator[str]:
-    """Yield the spellings of a phrase: its alternatives, and `ae` beside `ä`."""
-    parts = _ALTERNATIVES.split(phrase)
-    choices = [part.split("|") if index % 2 else [part] for index, part in enumerate(parts)]
-    for spelling in map("".join, itertools.product(*choices)):
-        yield spelling
-        if (plain := spelling.translate(_UMLAUTS)) != spelling:
-            yield plain
+    """Yield the spellings of a phrase: its alternatives, also nested ones, and `ae` beside `ä`."""
+    if found := _ALTERNATIVES.search(phrase):
+        for choice in dict.fromkeys(found[1].split("|")):
+            yield from expanded(f"{phrase[: found.start()]}{choice}{phrase[found.end() :]}")
+        return
+    yield phrase
+    if (plain := phrase.translate(_UMLAUTS)) != phrase:
+        yield plain
 
 
 @cache
