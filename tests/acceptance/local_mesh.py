@@ -32,7 +32,7 @@ from graphmesh.billing.v1 import (
     SetRefundPolicyRequest,
 )
 from graphmesh.common.v1 import Money
-from graphmesh.crm.v1 import CreateCustomerRequest, CrmService
+from graphmesh.crm.v1 import AddRecordRequest, CreateCustomerRequest, CrmService
 from graphmesh.orchestrator.v1 import Run, RunStatus
 from graphmesh_chassis import metadata
 from graphmesh_chassis.call_tokens import CallSigner
@@ -115,9 +115,10 @@ class MeshClient:
         return "authorization", f"Bearer {developer_token(self.state, self.tenant, self.subject, self.roles)}"
 
     async def send_request(self, message: str, customer_id: str = MIRA) -> Run:
-        """Send a support request through the edge, and wait for the end of its run."""
+        """Send a support request through the edge, accept the refund that it proposes, and wait for its end."""
         async with self.client() as client:
             begun = await client.create_run("support", {"customer_id": customer_id, "message": message})
+            await accept_refund(client, begun.run_id)
             return await client.wait_run(begun.run_id, timeout=60)
 
     async def call(
@@ -135,11 +136,14 @@ class MeshClient:
         await self.call(CrmService.CreateCustomer, CreateCustomerRequest(customer_id=MIRA, name="Mira Odenwald"))
 
     async def create_paid_invoice(self, invoice_id: str, price: int = PRICE, customer_id: str = MIRA) -> None:
-        """Create an invoice of one line for a customer, and charge it."""
+        """Create an invoice of one line for a customer, charge it, and record its delivered order."""
         line = InvoiceLine(description="Rowan Red ink, 50 ml", quantity=1, unit_price=eur(price))
         invoice = CreateInvoiceRequest(invoice_id=invoice_id, customer_id=customer_id, lines=[line])
         await self.call(BillingService.CreateInvoice, invoice)
         await self.call(BillingService.Charge, ChargeRequest(invoice_id=invoice_id, amount=eur(price)))
+        order = AddRecordRequest(customer_id=customer_id, kind="order", title="Rowan Red ink", status="delivered")
+        order.attributes["invoice_id"] = invoice_id
+        await self.call(CrmService.AddRecord, order)
 
     async def refunds(self, invoice_id: str) -> list[int]:
         """Return the refunds of the invoice's charge, in minor units."""
@@ -300,6 +304,17 @@ async def wait_for_node(client: Client, run_id: str, node: str) -> None:
             if event.node == node:
                 return
     raise AssertionError(f"{run_id} ended without {node}")
+
+
+async def accept_refund(client: Client, run_id: str, timeout: float = 60) -> Run:
+    """Accept the refund that a run of the support agent proposes, if it does."""
+    run = await client.wait_run(run_id, timeout=timeout)
+    proposals = [one for one in run.interrupts if not one.approval_id]
+    if run.status != RunStatus.RUN_STATUS_INTERRUPTED or not proposals:
+        return run
+    [interrupt] = proposals
+    proposal = json_format.MessageToDict(interrupt.value)["proposal"]
+    return await client.resume_run(run_id, {interrupt.interrupt_id: {"proposal": proposal["id"], "accept": True}})
 
 
 async def wait_until(condition: Callable[[], bool], timeout: float = 60) -> None:

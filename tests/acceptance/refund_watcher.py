@@ -5,7 +5,16 @@ import asyncio
 from graphmesh.orchestrator.v1 import RunEvent
 from graphmesh_client import Client
 
-from tests.acceptance.local_mesh import MIRA, PRICE, LocalMesh, MeshClient, output, refund_request, retry_until_answered
+from tests.acceptance.local_mesh import (
+    MIRA,
+    PRICE,
+    LocalMesh,
+    MeshClient,
+    accept_refund,
+    output,
+    refund_request,
+    retry_until_answered,
+)
 
 TIMEOUT = 60
 
@@ -22,9 +31,11 @@ class RefundWatcher:
 
     @classmethod
     async def begin(cls, client: Client, invoice_id: str, customer_id: str = MIRA) -> "RefundWatcher":
-        """Begin the run of a refund, and follow it."""
+        """Begin the run of a refund, accept what it proposes, and follow it."""
         given = {"customer_id": customer_id, "message": refund_request(invoice_id)}
-        return cls(client, (await client.create_run("support", given)).run_id)
+        run_id = (await client.create_run("support", given)).run_id
+        await accept_refund(client, run_id, TIMEOUT)
+        return cls(client, run_id)
 
     async def wait_for_refund_node(self) -> None:
         async with asyncio.timeout(TIMEOUT):

@@ -9,7 +9,7 @@ from graphmesh_client import Client
 from graphmesh_local.server_programs import ORCHESTRATOR
 from graphmesh_orchestrator.errors import ApprovalAnswered
 
-from tests.acceptance.local_mesh import MIRA, LocalMesh, output, refund_request, retry_until_answered
+from tests.acceptance.local_mesh import MIRA, LocalMesh, accept_refund, output, refund_request, retry_until_answered
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -19,10 +19,12 @@ TIMEOUT = 60
 
 
 async def parked(mesh: LocalMesh, client: Client, invoice_id: str) -> Run:
-    """Begin a run that requests a refund and parks for its approval."""
+    """Begin a run that requests a refund, accept it for the customer, and let it park for its approval."""
     await mesh.create_paid_invoice(invoice_id, HIGH_PRICE)
     request = {"customer_id": MIRA, "message": refund_request(invoice_id, HIGH_PRICE)}
-    run = await client.wait_run((await client.create_run("support", request)).run_id, timeout=TIMEOUT)
+    begun = await client.create_run("support", request)
+    await accept_refund(client, begun.run_id, TIMEOUT)
+    run = await client.wait_run(begun.run_id, timeout=TIMEOUT)
     assert run.status == RunStatus.RUN_STATUS_INTERRUPTED, run
     return run
 

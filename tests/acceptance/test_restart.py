@@ -19,6 +19,7 @@ from tests.acceptance.local_mesh import (
     MIRA,
     PRICE,
     MeshClient,
+    accept_refund,
     eventually,
     output,
     refund_request,
@@ -84,5 +85,6 @@ async def begin_refunds(mesh: MeshClient) -> Sequence[str]:
             await client.create_run("support", {"customer_id": MIRA, "message": refund_request(invoice)})
             for invoice in INVOICES
         ]
+        await asyncio.gather(*(accept_refund(client, run.run_id) for run in begun))
         await asyncio.gather(*(wait_for_node(client, run.run_id, "refund") for run in begun))
     return [run.run_id for run in begun]

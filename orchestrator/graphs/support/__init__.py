@@ -1,1 +1,1 @@
-"""The support agent: answers customers of a shop, grants small refunds, and hands the rest to a person."""
+"""The support agent: answers customers of a shop, proposes refunds that they confirm, and hands the rest to people."""

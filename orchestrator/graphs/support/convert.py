@@ -1,4 +1,4 @@
-"""Converts between the services' protobuf messages and the state."""
+"""Converts the services' messages into the state, and the state into requests."""
 
 from datetime import UTC
 
@@ -6,25 +6,26 @@ from graphmesh.billing import v1 as billing
 from graphmesh.common.v1 import Money
 from graphmesh.crm import v1 as crm
 from graphmesh.retrieval import v1 as retrieval
-from graphmesh.ticketing import v1 as ticketing
 
-from support import policy, summary
-from support.relevance import question_of, relevance
-from support.state import Account, Invoice, Line, Order, Passage, RefundClaim, State, Terms
+from support.state import Account, Claim, Invoice, Line, Order, Passage, Terms
 
 MAX_QUERY_CHARACTERS = 4_000
-MAX_DESCRIPTION_CHARACTERS = 10_000
 MAX_PASSAGES = 8
 
 
 def account(customer: crm.Customer) -> Account:
     """Keep no personal data of the customer."""
     tier = crm.CustomerTier.Name(customer.tier).removeprefix("CUSTOMER_TIER_").lower()
-    return Account(known=True, tier=tier)
+    return Account(known=True, tier=tier, language=customer.locale.partition("-")[0].lower())
 
 
 def order(record: crm.Record) -> Order:
-    return Order(order_id=record.record_id, title=record.title, status=record.status)
+    return Order(
+        order_id=record.record_id,
+        invoice_id=record.attributes.get("invoice_id", ""),
+        title=record.title,
+        status=record.status,
+    )
 
 
 def invoice(message: billing.Invoice) -> Invoice:
@@ -45,66 +46,33 @@ def _line(line: billing.InvoiceLine) -> Line:
         description=line.description,
         quantity=line.quantity,
         amount=line.amount.amount_minor,
+        returned=line.returned_quantity,
+        refunded=line.refunded.amount_minor + line.credited.amount_minor,
     )
 
 
-def passage(message: retrieval.Passage, question: str) -> Passage:
-    """Convert a passage, with its relevance to the customer's `question`."""
+def passage(message: retrieval.Passage) -> Passage:
     title = " › ".join([message.title, *(heading for heading in message.heading_path if heading != message.title)])
-    rating = relevance(question, title, message.text)
-    return Passage(document_id=message.document_id, title=title, text=message.text, relevance=rating)
+    return Passage(document_id=message.document_id, title=title, text=message.text, score=round(message.score, 3))
 
 
-def order_passage(order: Order) -> Passage:
-    """Make a passage of an order's status in the CRM, to be quoted like an article."""
-    text = f"The status of your order {order['order_id']}, {order['title']}, is: {order['status']}."
-    return Passage(document_id=order["order_id"], title=f"Order {order['order_id']}", text=text, relevance=1.0)
-
-
-def search_request(state: State) -> retrieval.SearchRequest:
-    return retrieval.SearchRequest(query=question_of(state["message"])[:MAX_QUERY_CHARACTERS], limit=MAX_PASSAGES)
-
-
-def preview_request(claim: RefundClaim) -> billing.PreviewRefundRequest:
+def preview_request(claim: Claim) -> billing.PreviewRefundRequest:
     return billing.PreviewRefundRequest(charge_id=claim["charge_id"], amount=_amount(claim), lines=_lines(claim))
 
 
-def refund_request(claim: RefundClaim, terms: Terms) -> billing.RefundRequest:
+def refund_request(claim: Claim, terms: Terms) -> billing.RefundRequest:
     return billing.RefundRequest(
         charge_id=claim["charge_id"],
         amount=_amount(claim),
-        cause=f"Granted by the support agent: the customer reports the item as {claim['cause']}",
+        cause=f"Confirmed by the customer, who reports: {claim['cause'].replace('_', ' ')}",
         lines=_lines(claim),
         expected_refunded=Money(currency_code=claim["currency"], amount_minor=terms["refunded"]),
     )
 
 
-def _amount(claim: RefundClaim) -> Money:
-    return Money(currency_code=claim["currency"], amount_minor=policy.total(claim))
+def _amount(claim: Claim) -> Money:
+    return Money(currency_code=claim["currency"], amount_minor=claim["amount"])
 
 
-def _lines(claim: RefundClaim) -> list[billing.LineSelection]:
+def _lines(claim: Claim) -> list[billing.LineSelection]:
     return [billing.LineSelection(line_id=line["line_id"], quantity=line["quantity"]) for line in claim["lines"]]
-
-
-def ticket_request(state: State) -> ticketing.CreateTicketRequest:
-    reason = state["reason"] or "unsure"
-    return ticketing.CreateTicketRequest(
-        subject=summary.subject(state),
-        description=summary.description(state)[:MAX_DESCRIPTION_CHARACTERS],
-        topic=_topic(state),
-        customer_id=state["customer_id"],
-        tags=["support-agent", state["category"], reason.replace("_", "-")],
-    )
-
-
-def _topic(state: State) -> str:
-    """What the ticket is about: the tenant's ticket policy decides which queue has the topic."""
-    if topic := policy.topic(state["message"]):
-        return topic
-    account = state["account"]
-    if state["reason"] == "refund_uncertain":
-        return "refund-uncertain"
-    if state["reason"] == "person_wanted":
-        return "complaint"
-    return "vip" if account is not None and account["tier"] == "vip" else ""

@@ -1,190 +1,142 @@
-"""The shop's policy: decisions that the agent makes without a person. What may be refunded is billing's decision.
+"""The support policy of a tenant: data, not code. `policy.toml` has the defaults.
 
-The decisions depend on the customer's message and on billing's data alone. No function of this module receives
-retrieved text, which is untrusted.
+What may be refunded, until when and in which currencies is not in here: that is billing's refund policy.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any
 
-from graphmesh_contracts import EXPONENTS, exponent, parse_amount
+from graphmesh_nodes import agent_policy
+from graphmesh_nodes.errors import PolicyInvalid
+from graphmesh_nodes.policies import AgentPolicy
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from support.state import ClaimedLine, Invoice, Line, RefundClaim, State
+from support.prompts import REPLIES
+from support.state import MAX_MESSAGES, Cause, Reason
 
-ANSWER_TIME = "one working day"
-"""Time in which a person answers."""
-MAX_PREVIEWS = 3
-"""How often billing is consulted on a claim whose charge changes meanwhile."""
+DEFAULT_FILE = Path(__file__).parent / "policy.toml"
 
-MIN_REFUND_CONFIDENCE = 0.2
-"""Minimum confidence in the category for a refund."""
-
-TOPICS: Mapping[str, re.Pattern[str]] = {
-    "emergency": re.compile(r"\b(?:injur\w+|hospital)\b", re.I),
-    "security": re.compile(
-        r"""\b(?:
-            fraud\w* | stolen | hacked | unauthori[sz]ed | (?:someone|somebody)\s+else | lost\s+my(?:\s+\w+)?\s+card
-            | (?:did\s+not|didn['’]?t|never)\s+(?:make|made|do|authori[sz]ed?|approved?|recogni[sz]ed?)
-        )\b""",
-        re.IGNORECASE | re.VERBOSE,
-    ),
-    "privacy": re.compile(r"\b(?:gdpr|data\s+protection\s+(?:authority|protection|agency))\b", re.I),
-    "legal": re.compile(
-        r"""\b(?:
-            lawyers? | attorneys? | solicitors? | legal\s+(?:action|steps|proceedings) | sue | suing | lawsuits?
-            | courts? | ombuds\w+ | consumer\s+(?:authority|protection|agency) | police | journalists? | newspapers?
-            | chargeback
-        )\b""",
-        re.IGNORECASE | re.VERBOSE,
-    ),
-}
-"""Topics that the shop's articles reserve for people, the most urgent first."""
-PERSON_WANTED = re.compile(
-    r"""\b(?:talk|speak|write|forward(?:\s+\w+)?|pass(?:\s+\w+)?)\s+(?:to|with)\s+(?:(?:an?|some|the|your)\s+)?
-        (?:real\s+|human\s+|actual\s+)?(?:person|human|agent|someone|somebody|manager|supervisor|people|representative)
-        \b""",
-    re.IGNORECASE | re.VERBOSE,
-)
-
-_NUMBER = r"(\d{1,3}(?:[.,]\d{3}){1,3}(?:[.,]\d{1,3})?|\d{1,9}(?:[.,]\d{1,2})?)"
-_UNIT = r"([€$£¥]|\b(?-i:[A-Z]{3})\b|\b(?:eur|euros?|usd|dollars?|gbp|pounds?|jpy|yen|chf|francs?)\b)"
-_AMOUNT = re.compile(rf"{_UNIT}\s*{_NUMBER}(?![.,]?\d)|(?<![\d.,]){_NUMBER}\s*{_UNIT}", re.I)
-_CURRENCIES: Mapping[str, frozenset[str]] = {
-    unit: frozenset(codes.split())
-    for units, codes in {
-        "€ eur euro euros": "EUR",
-        "usd": "USD",
-        "$ dollar dollars": "USD AUD CAD NZD HKD SGD",
-        "gbp": "GBP",
-        "£ pound pounds": "GBP EGP",
-        "jpy yen": "JPY",
-        "¥": "JPY CNY",
-        "chf": "CHF",
-        "franc francs": "CHF XAF XOF XPF",
-    }.items()
-    for unit in units.split()
-}
-"""The currencies that a unit in a message may stand for. A code of ISO 4217 stands for itself."""
-_INVOICE = re.compile(r"\bINV\W?\d+|\binvoice\s+(?:number\s+|no\.?\s+|nr\.?\s+|is\s+|#\s*){0,8}(?=\S*\d)\S", re.I)
-_CALLED_AN_INVOICE = r"(?:\binvoice(?:\s+(?:number|no\.?|nr\.?|is))*\s+|#)"
-_ALL_OF_IT = re.compile(r"\b(?:whole|entire|everything|full|complete|all of)\b", re.I)
-_WORD = re.compile(r"\w+")
+Share = Annotated[float, Field(ge=0, le=1)]
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
+Topic = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+Phrase = Annotated[str, Field(min_length=1, max_length=100)]
+Phrases = Annotated[Mapping[Language, tuple[Phrase, ...]], Field(max_length=50)]
+"""By language. A phrase matches as whole words, in the notation of `graphmesh_nodes.guardrails.lexicon`."""
 
 
-def needs_person(message: str) -> bool:
-    """Report whether the message is about a topic that only people decide."""
-    return bool(topic(message)) or PERSON_WANTED.search(message) is not None
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-def topic(message: str) -> str:
-    """Return the most urgent topic of the message that is reserved for people; empty for none."""
-    return next((topic for topic, pattern in TOPICS.items() if pattern.search(message)), "")
+class Confidence(_Data):
+    """The least confidence for acting without a person."""
+
+    proposal: Share
+    """In the understanding of a message, for a proposal of a refund."""
+    answer: Share
+    """In the best passage, for an answer that quotes it."""
+    draft: Share
+    """In the best passage, for a language model to try an answer from it."""
 
 
-def is_claim(state: State) -> bool:
-    """Distinguish a request for a refund from a question about refunds."""
-    message = state["message"]
-    concrete = bool(_INVOICE.search(message) or _stated(message) or invoices_named(message, state["invoices"] or []))
-    demanded = state["cause"] != "none" and "?" not in message
-    return state["category"] == "refund" and (concrete or demanded)
+class Refunds(_Data):
+    """When a refund may be proposed to the customer. Billing decides again whether it is made."""
+
+    order_states: Mapping[Cause, tuple[str, ...]]
+    """The states of the order, in the words of the CRM, by the cause that the customer reports. A cause without an
+    entry is never refunded by the agent."""
+    approval_scopes: Annotated[tuple[str, ...], Field(min_length=1)]
+    """What an approver needs where billing requires an approval."""
+    approval_hours: Annotated[int, Field(ge=1, le=168)]
+    """Time to answer a request for an approval."""
+    arrival_days: tuple[int, int]
+    """Working days until the money arrives, at least and at most, as customers are informed."""
+    extra_lines: tuple[str, ...]
+    """Lines of invoices that are no items, by their description: claimed only by name or with all the rest."""
 
 
-def invoices_named(message: str, invoices: Sequence[Invoice]) -> list[Invoice]:
-    """Return those of the customer's invoices that the message names."""
-    return [invoice for invoice in invoices if mentions_id(message, invoice["invoice_id"])]
+class Wording(_Data):
+    """Phrases, by language, that an answer must not have, and those that the agent reacts to."""
+
+    impolite: Phrases
+    promises: Phrases
+    deeds: Phrases
+    """Claims of having done something: only the graph may state that, of what a service has confirmed."""
+    evasive: Phrases
+    """Answers that are none."""
+    person_wanted: Phrases
+    """With which a customer asks for a person."""
+    everything: Phrases
+    """With which a customer claims all items of an invoice."""
+    order_status: Phrases
+    """With which a customer asks how far an order is, together with one of `parcel` or the id of an order."""
+    parcel: Phrases
+    money: Phrases
+    """With which a customer asks about a refund, other than for one."""
 
 
-def mentions_id(message: str, identity: str) -> bool:
-    """Report whether the message contains the id; one without letters counts only after "invoice" or "#"."""
-    before = r"(?<![\w-])" if re.search("[A-Za-z]", identity) else _CALLED_AN_INVOICE
-    return re.search(rf"{before}{re.escape(identity)}(?![\w-]|[.,]\d)", message, re.IGNORECASE) is not None
+class SupportPolicy(_Data):
+    """The policy. A tenant's own, in whole or in members, is the item `policy` of its store namespace
+    `policies/support`."""
+
+    languages: Annotated[tuple[Language, ...], Field(min_length=1)]
+    """Languages in which customers are answered. A message in another one is handed over."""
+    default_language: Language
+    """For messages without a recognisable language of customers without a preferred one."""
+    answer_time: Mapping[Language, Phrase]
+    """Time in which a person answers, in words."""
+    emergency_contact: Annotated[str, Field(min_length=1, max_length=200)]
+    """Given to customers in an emergency that could not be handed over, since the ticket system is down."""
+    emergency_topics: Mapping[Topic, Topic]
+    """The topic of the ticket by the topic of the emergency. The ticket policy gives it a queue and a priority."""
+    ticket_topics: Mapping[Reason, Topic]
+    """The topic of the ticket by the reason for which a request is handed over; none where there is no entry."""
+    tier_topics: Mapping[str, Topic]
+    """The topic of the ticket by the customer's tier, where the reason has none."""
+    confidence: Confidence
+    refunds: Refunds
+    wording: Wording
+    link_hosts: tuple[str, ...]
+    """Hosts that links in an answer may have."""
+    history: Annotated[int, Field(ge=0, le=MAX_MESSAGES)]
+    """Earlier messages of the conversation that a model is shown."""
+    max_turns: Annotated[int, Field(ge=1, le=20)]
+    """Messages of the customer in one run: each one in place of an answer to a proposal counts."""
+    max_options: Annotated[int, Field(ge=2, le=20)]
+    """Choices that a clarifying question lists."""
+
+    @model_validator(mode="after")
+    def _languages_are_complete(self) -> "SupportPolicy":
+        if unknown := [language for language in self.languages if language not in REPLIES]:
+            raise ValueError(f"languages must have texts in prompts/; missing: {', '.join(unknown)}")
+        if self.default_language not in self.languages:
+            raise ValueError(f"default_language must be one of languages, not {self.default_language}")
+        if missing := [language for language in self.languages if language not in self.answer_time]:
+            raise ValueError(f"answer_time must have an entry for each of languages; missing: {', '.join(missing)}")
+        return self
 
 
-def amounts(message: str, currency: str) -> set[int] | None:
-    """Return the distinct amounts in the message, in minor units; None where one is in another currency."""
-    found = {_minor_units(number, currency) if currency in units else None for units, number in _stated(message)}
-    return None if None in found else {minor for minor in found if minor is not None}
+DEFAULT_POLICY = SupportPolicy.model_validate(tomllib.loads(DEFAULT_FILE.read_text(encoding="utf-8")))
 
 
-def _stated(message: str) -> list[tuple[frozenset[str], str]]:
-    """Return the amounts in the message, each with the currencies that it may be in, and its number."""
-    found = [(before or after, first or second) for before, first, second, after in _AMOUNT.findall(message)]
-    known = [(_CURRENCIES.get(unit.lower(), frozenset({unit} & EXPONENTS.keys())), number) for unit, number in found]
-    return [(currencies, number) for currencies, number in known if currencies]
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> SupportPolicy:
+    return SupportPolicy.model_validate_json(text)
 
 
-def _minor_units(number: str, currency: str) -> int | None:
-    """Parse `1,200`, `1.200,00` and `18.9` alike; None for a fraction that the currency does not have.
-
-    One or two digits after the last separator are a fraction, three only in a currency with three decimal places.
-    """
-    whole, separator, rest = number.replace(",", ".").rpartition(".")
-    is_fraction = separator and (len(rest) < 3 or exponent(currency) == 3)
-    return parse_amount(whole.replace(".", "") + ("." if is_fraction else "") + rest, currency)
+def policy_of(state: Mapping[str, Any]) -> SupportPolicy:
+    """The policy that the run began with."""
+    return _parsed(state["policy"])
 
 
-def claimed_lines(message: str, invoice: Invoice) -> list[ClaimedLine] | None:
-    """Return the items that are claimed; None if it is ambiguous, or an amount is not a price on the invoice.
-
-    In the order of precedence: an amount, names of items, a word like "everything", an invoice of only one line.
-    """
-    lines = invoice["lines"]
-    named = [line for line in lines if _mentions(message, line["description"])]
-    stated = amounts(message, invoice["currency"])
-    if stated is None or len(stated) > 1:
-        return None
-    if stated:
-        return _lines_of_price(stated.pop(), lines, named)
-    if named:
-        return [_all_of(line) for line in named]
-    return [_all_of(line) for line in lines] if len(lines) == 1 or _ALL_OF_IT.search(message) else None
-
-
-def _lines_of_price(price: int, lines: Sequence[Line], named: Sequence[Line]) -> list[ClaimedLine] | None:
-    """Return the items that cost `price` together; of several possibilities the one that the message names."""
-    for group in (lines, named):
-        if sum(line["amount"] for line in group) == price:
-            return [_all_of(line) for line in group]
-    for group in (named, lines):
-        found = [_all_of(line) for line in group if line["amount"] == price]
-        found += [
-            _one_of(line) for line in group if line["quantity"] > 1 and line["amount"] == price * line["quantity"]
-        ]
-        if found:
-            return found if len(found) == 1 else None
-    return None
-
-
-def _all_of(line: Line) -> ClaimedLine:
-    return ClaimedLine(line_id=line["line_id"], quantity=line["quantity"], amount=line["amount"])
-
-
-def _one_of(line: Line) -> ClaimedLine:
-    return ClaimedLine(line_id=line["line_id"], quantity=1, amount=line["amount"] // line["quantity"])
-
-
-def total(claim: RefundClaim) -> int:
-    """Return the amount of the claim in minor units."""
-    return sum(line["amount"] for line in claim["lines"])
-
-
-def _mentions(message: str, description: str) -> bool:
-    """Report whether the message contains every word of an item's name, the description up to the first comma."""
-    item = set(_WORD.findall(description.partition(",")[0].casefold()))
-    return item <= set(_WORD.findall(message.casefold()))
-
-
-def claim_checks(state: State, invoices: Sequence[Invoice]) -> Mapping[str, bool]:
-    """Check a claim against the `invoices` that the message names; all checks must pass for a refund.
-
-    How much may be refunded, how often and until when, is checked by billing.
-    """
-    invoice = invoices[0] if len(invoices) == 1 else None
-    lines = claimed_lines(state["message"], invoice) if invoice else None
-    return {
-        "refund.sure": state["confidence"] >= MIN_REFUND_CONFIDENCE,
-        "refund.one_own_invoice": invoice is not None,
-        "refund.cause": state["cause"] != "none",
-        "refund.paid_by_one_charge": invoice is not None and invoice["paid"] and len(invoice["charge_ids"]) == 1,
-        "refund.amount_is_clear": bool(lines) and sum(line["amount"] for line in lines or []) > 0,
-    }
+async def read_policy(*, is_urgent: bool) -> AgentPolicy[SupportPolicy]:
+    """Return the tenant's policy. In an emergency the defaults stand in for one that is invalid."""
+    try:
+        return await agent_policy("support", SupportPolicy, DEFAULT_FILE)
+    except PolicyInvalid:
+        if not is_urgent:
+            raise
+        return AgentPolicy(DEFAULT_POLICY, "default")

@@ -4,64 +4,26 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
-from typing import Any
-
-from support.state import Reason
 
 FOLDER = Path(__file__).parent / "prompts"
-VERSIONS: Mapping[str, str] = {"classify": "v1", "draft": "v1", "replies": "v1"}
+VERSIONS: Mapping[str, str] = {"understand": "v1", "draft": "v2", "replies": "v2"}
 """The versions in use; each run records them in its state."""
 
 
-def _file(name: str, suffix: str) -> str:
-    return (FOLDER / f"{name}.{VERSIONS[name]}.{suffix}").read_text(encoding="utf-8")
+def _file(name: str) -> str:
+    return (FOLDER / f"{name}.{VERSIONS[name]}.md").read_text(encoding="utf-8").strip()
 
 
-_CLASSIFY = tomllib.loads(_file("classify", "toml"))
-_REPLIES = tomllib.loads(_file("replies", "toml"))
-_DRAFT = Template(_file("draft", "md"))
+UNDERSTAND = _file("understand")
+_DRAFT = Template(_file("draft"))
 
-CLASSIFY: str = _CLASSIFY["instructions"].strip()
-INTENTS: Mapping[str, str] = _CLASSIFY["intents"]
-CAUSES: Mapping[str, str] = _CLASSIFY["causes"]
-
-
-def _one_of(choices: Mapping[str, str], default: str) -> dict[str, Any]:
-    options = [{"const": name, "description": description} for name, description in choices.items()]
-    return {"oneOf": options, "default": default}
-
-
-CLASSIFICATION: Mapping[str, Any] = {
-    "title": "Classification",
-    "type": "object",
-    "properties": {
-        "intent": _one_of(INTENTS, "other"),
-        "cause": _one_of(CAUSES, "none"),
-        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-    },
-    "required": ["intent", "cause", "confidence"],
-    "additionalProperties": False,
+REPLIES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    path.stem: tomllib.loads(path.read_text(encoding="utf-8"))
+    for path in sorted((FOLDER / f"replies.{VERSIONS['replies']}").glob("*.toml"))
 }
-"""The JSON schema of the model's classification of a message."""
+"""The agent's own words, by language, table and name."""
 
 
-def draft(account: str) -> str:
-    """Return the instructions for an answer; `account` describes the customer."""
-    return _DRAFT.substitute(account=account)
-
-
-def refunded(amount: str, invoice: str, cause: str) -> str:
-    """Return the reply to a customer who got a refund."""
-    template = Template(_REPLIES["refunded"])
-    return template.substitute(amount=amount, invoice=invoice, cause=_REPLIES["causes"][cause])
-
-
-def handed_over(reason: Reason, answer_within: str) -> str:
-    """Return the reply to a customer whose request a person takes over."""
-    ticket = Template(_REPLIES["ticket"]).substitute(answer_within=answer_within)
-    return f"{_REPLIES['reasons'][reason]} {ticket}"
-
-
-def not_handed_over(reason: Reason) -> str:
-    """Return the reply to a customer whose request could not be handed over to a person."""
-    return f"{_REPLIES['reasons'][reason]} {_REPLIES['no_ticket']}"
+def draft(language: str, account: str, faults: str) -> str:
+    """Return the instructions for an answer; `faults` is what was wrong with the draft before, or empty."""
+    return _DRAFT.substitute(language=language, account=account, faults=faults).strip()

@@ -1,4 +1,4 @@
-"""The state of the support agent.
+"""The state of the support agent: typed dictionaries, so that it is stored as plain JSON.
 
 It contains no name, address or secret of a customer, except for those in the customer's own message.
 """
@@ -6,26 +6,40 @@ It contains no name, address or secret of a customer, except for those in the cu
 import operator
 from typing import Annotated, Literal
 
+from graphmesh_nodes import bounded_messages
+from langchain_core.messages import AnyMessage
 from pydantic import Field
 from typing_extensions import TypedDict
 
-Cause = Literal["damaged", "wrong", "missing", "none"]
-Outcome = Literal["answered", "refunded", "escalated"]
+MAX_MESSAGES = 40
+"""Messages of a conversation that the state keeps, the newest."""
 
-
+Act = Literal["asks_for", "asks_about", "tells", "thanks", "other"]
+Cause = Literal["damaged", "wrong", "missing", "late", "charged_twice", "none"]
+Category = Literal["refund", "refund_status", "order", "question", "thanks", "person", "emergency", "other"]
+Outcome = Literal["answered", "refunded", "declined", "clarify", "escalated"]
 Reason = Literal[
-    "unreadable",
+    "emergency",
     "unknown_customer",
     "person_wanted",
+    "language",
+    "request",
     "refund_not_automatic",
+    "order_unknown",
+    "charged_twice",
+    "records_down",
     "billing_down",
     "refund_uncertain",
     "refund_denied",
     "knowledge_down",
     "model_down",
     "unsure",
+    "too_many_turns",
 ]
 """The reason for which a person takes over a request."""
+Awaited = Literal["invoice", "line", "cause", "wish", "hand_over"]
+"""What the agent has asked the customer for."""
+Step = Literal["hand_over", "finish", "preview", "refund_status", "draft"]
 
 
 class Line(TypedDict):
@@ -36,6 +50,10 @@ class Line(TypedDict):
     quantity: int
     amount: int
     """Of all items."""
+    returned: int
+    """Items that were refunded or credited."""
+    refunded: int
+    """What was refunded or credited of the amount."""
 
 
 class Invoice(TypedDict):
@@ -51,6 +69,8 @@ class Invoice(TypedDict):
 
 class Order(TypedDict):
     order_id: str
+    invoice_id: str
+    """Empty where the record names none."""
     title: str
     status: str
 
@@ -61,31 +81,75 @@ class Account(TypedDict):
     known: bool
     """False if the CRM has no such customer."""
     tier: str
+    language: str
+    """Preferred, BCP 47; empty where unknown."""
+
+
+class Understanding(TypedDict):
+    """What a message means, as far as it is certain."""
+
+    language: str
+    """BCP 47; empty where unknown."""
+    act: Act
+    topic: Category
+    """As a model reports it; `other` where none has."""
+    wants_money: bool
+    """Whether money is requested, so that a refund may be proposed."""
+    negated: bool
+    cause: Cause
+    confidence: float
+    query: str
+    """The question, to search the articles by."""
+    quotes: list[str]
+    """The items or amounts that are claimed, in the words of the message."""
 
 
 class ClaimedLine(TypedDict):
     """Items of a line that the customer wants to have refunded."""
 
     line_id: str
+    description: str
     quantity: int
     amount: int
 
 
-class RefundClaim(TypedDict):
-    """A refund that the customer requests."""
+class Claim(TypedDict):
+    """A refund that the customer requests, as the records support it."""
 
     invoice_id: str
     charge_id: str
+    order_id: str
     lines: list[ClaimedLine]
     currency: str
+    amount: int
     cause: Cause
 
 
+class Option(TypedDict):
+    """A choice that a clarifying question offers."""
+
+    invoice_id: str
+    line_id: str
+    """Empty for a choice of invoices."""
+    quantity: int
+
+
+class Pending(TypedDict):
+    """A question that the agent has put to the customer, and what it was about."""
+
+    awaits: Awaited
+    message: str
+    """The messages that led to it."""
+    cause: Cause
+    options: list[Option]
+    """In the order in which they were listed."""
+
+
 class Terms(TypedDict):
-    """What billing said of a claim: on these terms the refund is requested."""
+    """Billing's answer to a preview of a claim."""
 
     refunded: int
-    """What was refunded of the charge before."""
+    """The amount refunded of the charge before."""
     needs_approval: bool
     attempt: int
     """The number of the preview, from 1."""
@@ -97,8 +161,16 @@ class Passage(TypedDict):
     document_id: str
     title: str
     text: str
-    relevance: float
-    """From 0 to 1, as `relevance.relevance` rates it."""
+    score: float
+    """How well it matches the question, from 0 to 1."""
+
+
+class Citation(TypedDict):
+    """A sentence of the answer, and the passage that supports it."""
+
+    document_id: str
+    sentence: str
+    passage: str
 
 
 def merge_notes(before: list[str], more: list[str]) -> list[str]:
@@ -119,33 +191,59 @@ class Response(TypedDict):
     answer: str
     """To the customer."""
     outcome: Outcome
-    category: str
-    """One of the intents in the classify prompt."""
+    category: Category
     confidence: float
-    """Confidence in the answer, or else in the category, from 0 to 1."""
+    """Confidence in the answer, or else in the understanding of the message, from 0 to 1."""
     ticket_id: str | None
     refund_id: str | None
     sources: list[str]
-    """Ids of the articles, or of the customer's orders, that the answer quotes."""
+    """Ids of the articles, or of the customer's orders and invoices, that the answer is based on."""
+    citations: list[Citation]
+    """Each sentence that was taken from an article, with the passage that supports it."""
     notes: Annotated[list[str], merge_notes]
-    """Failures, in sentences for customers and staff."""
+    """Parts that were not available, in sentences for customers and staff."""
+    language: str
+    """Of the answer, BCP 47."""
 
 
 class State(Request, Response):
     """The state of a run. None means not read yet, or that the service is down."""
 
-    received: str
-    """Time of the request as ISO 8601. Policies use it as the current time, so that a repeated task decides alike."""
+    messages: Annotated[list[AnyMessage], bounded_messages(MAX_MESSAGES)]
+    """The conversation."""
+    pending: Pending | None
+    """Survives the run: the next message of the thread may answer it."""
+    policy: str
+    """The tenant's policy as of the beginning of the run, as JSON, so that a repeated task decides alike."""
     prompts: dict[str, str]
-    """The version of each prompt."""
-    cause: Cause
+    """The version of each prompt, and of the policy."""
+    clarifications: int
+    """Questions that the agent has put to the customer one after the other; survives the run."""
+    turn: int
+    """The number of the message in the run: a proposal may be answered by a further message."""
+    follows: Pending | None
+    """The question of the agent that this message answers."""
+    is_yes: bool
+    """Whether the message is a yes to `follows`."""
+    understanding: Understanding
+    emergency: str
+    """The topic; empty for none."""
     account: Account | None
     orders: list[Order] | None
     invoices: list[Invoice] | None
     passages: list[Passage] | None
-    claim: RefundClaim | None
+    claim: Claim | None
     terms: Terms | None
+    accepted: str
+    """The id of the proposal that the customer has accepted."""
+    model: Literal["real", "offline", "down"]
+    """What judges: only a language model's judgement is used."""
+    faults: list[str]
+    """What validation found in the last draft."""
+    drafts: int
     checks: Annotated[dict[str, bool], operator.or_]
-    """The checks of policies and drafts by name, and whether each passed."""
+    """The checks of claims and drafts by name, and whether each passed."""
+    step: Step | None
+    """The branch that a turn takes; None before that is decided."""
     reason: Reason | None
     """Set as soon as a person has to take over."""

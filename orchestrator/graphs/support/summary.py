@@ -4,34 +4,43 @@ from collections.abc import Mapping
 
 from graphmesh_contracts import format_money
 
-from support.state import Account, Invoice, Order, Reason, State
+from support.state import Account, Claim, Invoice, Order, Reason, State
 
 REASON_TEXTS: Mapping[Reason, str] = {
-    "unreadable": "there are no words in the message",
+    "emergency": "an emergency",
     "unknown_customer": "the CRM does not know the customer",
-    "person_wanted": "a complaint, a legal matter, or the wish to speak to a person",
-    "refund_not_automatic": "the refund is not one that may be granted automatically",
+    "person_wanted": "a complaint, or the wish to speak to a person",
+    "language": "the policy has no answers in the language of the message",
+    "request": "the customer requests something that the agent cannot do, or has accepted to be handed over",
+    "refund_not_automatic": "the refund is not one that may be granted automatically; no refund was made",
+    "order_unknown": "the CRM has no order of the invoice; no refund was made",
+    "charged_twice": "the customer reports a double charge; compare the payments",
+    "records_down": "the order records could not be reached; no refund was made",
     "billing_down": "billing could not be reached; no refund was made",
-    "refund_uncertain": "billing did not confirm the refund; look whether it was made before making one",
-    "refund_denied": "nobody has agreed to the refund; it was not made",
+    "refund_uncertain": "billing did not confirm the refund; check whether it was made before making one",
+    "refund_denied": "an approver has denied the refund, or none has answered; it was not made",
     "knowledge_down": "retrieval could not be reached",
     "model_down": "the model could not be reached",
-    "unsure": "the articles do not cover the question, or the drafted answer failed its checks",
+    "unsure": "no answer passed all checks",
+    "too_many_turns": "the conversation has taken many turns without a result",
 }
 """The reasons for the person who takes over."""
-MAX_SHOWN_INVOICES = 5
-MAX_MESSAGE_CHARACTERS = 7_000
+MAX_MESSAGE_CHARACTERS = 5_000
+MAX_HISTORY_CHARACTERS = 2_500
 
 
 def subject(state: State) -> str:
-    return f"{state['category'].capitalize()}: {REASON_TEXTS[state['reason'] or 'unsure']}"[:200]
+    topic = f" ({state['emergency']})" if state["emergency"] else ""
+    return f"{state['category'].replace('_', ' ').capitalize()}{topic}: {REASON_TEXTS[_reason(state)]}"[:200]
 
 
 def description(state: State) -> str:
-    """Describe the request for the person who takes over: message, reason, checks, account, invoices, articles."""
+    """Describe the request: message, reason, conversation, checks, claim, account, invoices, articles."""
     parts = [
         f"Customer {state['customer_id']} wrote:\n\n{state['message'][:MAX_MESSAGE_CHARACTERS]}",
-        f"Handed over because: {REASON_TEXTS[state['reason'] or 'unsure']}.",
+        f"Handed over because: {REASON_TEXTS[_reason(state)]}.",
+        _conversation(state),
+        _claim(state["claim"]),
         _checks("Failed checks", state["checks"], passed=False),
         _checks("Passed checks", state["checks"], passed=True),
         f"Known of the customer:\n{customer_facts(state['account'], state['orders'])}",
@@ -44,15 +53,33 @@ def description(state: State) -> str:
 
 def customer_facts(account: Account | None, orders: list[Order] | None) -> str:
     """Describe account and orders without personal data."""
-    tier = "Nothing: the records could not be read." if account is None else f"Tier: {account['tier'] or 'unknown'}."
-    lines = [f"Order {order['order_id']}: {order['title']}, {order['status']}." for order in orders or []]
+    tier = "Nothing: the records were not read." if account is None else f"Tier: {account['tier'] or 'unknown'}."
+    lines = [f"Order {order['order_id']}: {order['title']}, {order['status']}." for order in (orders or [])[:5]]
     return "\n".join([tier, *lines])
+
+
+def _reason(state: State) -> Reason:
+    return state["reason"] or "unsure"
+
+
+def _conversation(state: State) -> str:
+    """Return the messages before the last one, the newest where there is not room for all."""
+    earlier = [f"{message.type}: {message.text}" for message in state["messages"][:-1]]
+    return "Before that:\n" + "\n".join(earlier)[-MAX_HISTORY_CHARACTERS:] if earlier else ""
+
+
+def _claim(claim: Claim | None) -> str:
+    if claim is None:
+        return ""
+    lines = [f"{line['quantity']} × {line['description']}" for line in claim["lines"]]
+    amount = format_money(claim["currency"], claim["amount"])
+    return _list(f"Claimed: {amount} of {claim['invoice_id']}, {claim['cause'].replace('_', ' ')}", lines)
 
 
 def _invoices(invoices: list[Invoice] | None) -> str:
     if invoices is None:
-        return "Invoices: could not be read."
-    return _list("Invoices", [_invoice(invoice) for invoice in invoices[:MAX_SHOWN_INVOICES]])
+        return "Invoices: were not read."
+    return _list("Invoices", [_invoice(invoice) for invoice in invoices[:5]])
 
 
 def _invoice(invoice: Invoice) -> str:

@@ -40,6 +40,7 @@ from graphmesh_ticketing.__main__ import build as build_ticketing
 from graphmesh_ticketing.settings import Settings as TicketingSettings
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command
 from support.graph import graph
 
 RequestT = TypeVar("RequestT", bound=Message)
@@ -105,8 +106,10 @@ class Shop:
         return {"configurable": {"thread_id": thread or f"thread-{next(self._numbers)}"}}
 
     async def ask(self, message: str, customer: str = MIRA, config: Any = None) -> dict[str, Any]:
-        """Run the agent on a message, and return its output."""
-        return await self.run({"customer_id": customer, "message": message}, config or self.config())
+        """Run the agent on a message, accept the refund that it proposes, if any, and return its output."""
+        config = config or self.config()
+        output = await self.run({"customer_id": customer, "message": message}, config)
+        return await self.run(Command(resume="yes"), config) if "__interrupt__" in output else output
 
     async def run(self, given: Any, config: Any) -> dict[str, Any]:
         """Run the agent from the given input, or with None resume its thread from the last checkpoint."""
@@ -176,8 +179,6 @@ async def fill(shop: Shop) -> None:
     await shop.call(billing.BillingService.SetRefundPolicy, policy)
     for customer_id, name in ((MIRA, "Mira Odenwald"), (OTHER_CUSTOMER, "Old Hand")):
         await shop.call(crm.CrmService.CreateCustomer, crm.CreateCustomerRequest(customer_id=customer_id, name=name))
-    order = crm.AddRecordRequest(customer_id=MIRA, kind="order", record_id="TT-1", title="Rowan Red ink", status="sent")
-    await shop.call(crm.CrmService.AddRecord, order)
     ink = (("Rowan Red ink, 50 ml", 18_90), ("Fallow 90 notebook A5", 14_50))
     await sell(shop, INVOICE, MIRA, *ink)
     await sell(shop, EXPENSIVE, MIRA, ("Bittern gold nib pen", 189_00))
@@ -194,7 +195,7 @@ def _article(path: Path) -> retrieval.DocumentInput:
 
 
 async def sell(shop: Shop, invoice_id: str, customer: str, *lines: tuple[str, int], days_ago: int = 2) -> None:
-    """Create an invoice, and charge its total."""
+    """Create an invoice with its delivered order, and charge its total."""
     issued = Timestamp()
     issued.FromDatetime(datetime.now(UTC) - timedelta(days=days_ago))
     request = billing.CreateInvoiceRequest(
@@ -206,6 +207,15 @@ async def sell(shop: Shop, invoice_id: str, customer: str, *lines: tuple[str, in
     result = await shop.call(billing.BillingService.CreateInvoice, request)
     charge = billing.ChargeRequest(invoice_id=invoice_id, amount=result.invoice.total)
     await shop.call(billing.BillingService.Charge, charge)
+    order = crm.AddRecordRequest(
+        customer_id=customer,
+        kind="order",
+        record_id=invoice_id.replace("INV", "TT"),
+        title=lines[0][0],
+        status="delivered",
+        attributes={"invoice_id": invoice_id},
+    )
+    await shop.call(crm.CrmService.AddRecord, order)
 
 
 def _eur(amount: int) -> Money:

@@ -10,7 +10,7 @@ async def test_answers_without_the_crm(shop: Shop) -> None:
     output = await shop.ask(QUESTION)
     assert output["outcome"] == "answered"
     assert "without regard to your account" in output["answer"]
-    assert len(output["notes"]) == 1
+    assert len(output["notes"]) == 2
 
 
 async def test_escalates_without_retrieval(shop: Shop) -> None:
@@ -33,11 +33,13 @@ async def test_escalates_refunds_without_billing(shop: Shop) -> None:
     assert await shop.refunded(INVOICE) == 0
 
 
-async def test_escalates_without_the_model(shop: Shop) -> None:
+async def test_quotes_articles_and_refunds_without_the_model(shop: Shop) -> None:
     shop.mesh.down = {"model"}
     output = await shop.ask(QUESTION)
-    assert output["outcome"] == "escalated"
-    assert output["ticket_id"]
+    assert (output["outcome"], output["sources"]) == ("answered", ["cleaning-a-nib.md"])
+    assert output["answer"].startswith("This is what our article says:")
+    assert output["notes"] == ["The language model could not be reached, or its answer could not be used."]
+    assert (await shop.ask(CRACKED))["outcome"] == "refunded"
 
 
 async def test_reports_a_failed_hand_over_without_ticketing(shop: Shop) -> None:
@@ -47,6 +49,8 @@ async def test_reports_a_failed_hand_over_without_ticketing(shop: Shop) -> None:
     assert output["ticket_id"] is None
     assert "takes over" not in output["answer"]
     assert "no confirmation that a person has received it" in output["answer"]
+    threat = await shop.ask("My lawyer will write to you")
+    assert "+32 9 555 01 12" in threat["answer"]
     assert output["notes"] == ["No ticket could be opened: the ticket system could not be reached."]
     shop.mesh.down = set()
     assert await shop.tickets() == []

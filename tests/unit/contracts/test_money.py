@@ -19,7 +19,6 @@ from graphmesh_contracts.money import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from support.policy import MIN_REFUND_CONFIDENCE
 
 ROOT = Path(__file__).parents[3]
 BILLING = ROOT / "services/billing/graphmesh_billing"
@@ -27,7 +26,7 @@ MONEY_MODULES = sorted(
     {
         ROOT / "protos/src/graphmesh_contracts/money.py",
         *BILLING.glob("**/*.py"),
-        *(ROOT / f"orchestrator/graphs/support/{name}.py" for name in ("policy", "summary")),
+        *(ROOT / f"orchestrator/graphs/support/{name}.py" for name in ("amounts", "claims", "summary")),
     }
     - {BILLING / "__main__.py"}
 )
@@ -114,7 +113,7 @@ def test_no_float_is_used_for_money(module: Path) -> None:
         match node:
             case ast.BinOp(op=ast.Div()) | ast.AugAssign(op=ast.Div()):
                 raise AssertionError(f"a division in line {node.lineno}")
-            case ast.Constant(value=float(value)) if value != MIN_REFUND_CONFIDENCE:
+            case ast.Constant(value=float(value)):
                 raise AssertionError(f"{value} in line {node.lineno}")
             case ast.Name(id="float" | "round") | ast.Attribute(attr="Float" | "Numeric" | "fsum"):
                 raise AssertionError(f"a float in line {node.lineno}")
