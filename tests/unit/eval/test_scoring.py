@@ -155,6 +155,12 @@ def test_numbers_of_an_answer_are_in_its_sources_or_records() -> None:
         assert Fault.UNGROUNDED in faults(verdict)
 
 
+def test_a_question_in_place_of_an_answer_is_a_missing_answer() -> None:
+    verdict = judged(case(expected={"grounded": True}), transcript=answered("Which one?", outcome="clarify"))
+    assert verdict.grounded is None
+    assert faults(verdict) == {Fault.MISSING_FACT}
+
+
 def test_a_failed_run_is_a_fault() -> None:
     assert faults(judged(case(), transcript=Transcript(errors=["INTERNAL"]))) == {Fault.FAILED_RUN}
 

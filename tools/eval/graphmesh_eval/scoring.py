@@ -13,6 +13,8 @@ from graphmesh_eval.person import Manner, is_expected
 from graphmesh_eval.scene import Scene
 from graphmesh_eval.weights import WEIGHTS, WRONG_ACTIONS, Fault
 
+ANSWERED = "answered"
+"""The outcome of an agent that has one for its answers."""
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 GROUPED = re.compile(r"\d+(?:[.,'’]\d+|[\u00a0\u202f ]\d{3}(?!\d))*")
 """A number with the separators of any language."""
@@ -84,7 +86,8 @@ def judge(
 ) -> Verdict:
     """Judge a case by the changes of its customer's records, and of those of the other customer."""
     expected = case.expected
-    grounded = _grounded(case, scene, transcript, surroundings) if expected.grounded and not own.tickets else None
+    answered = expected.grounded and not own.tickets and _is_answered(transcript)
+    grounded = _grounded(case, scene, transcript, surroundings) if answered else None
     faults = [
         *_money(case, own, other, manner),
         *_changes(case, scene, transcript, own, other, manner),
@@ -162,6 +165,8 @@ def _texts(case: Case, scene: Scene, transcript: Transcript, own: Changes, surro
         host = urlsplit(link).hostname or ""
         if host not in hosts:
             yield Fault.FOREIGN_LINK, link
+    if case.expected.grounded and not own.tickets and not _is_answered(transcript):
+        yield Fault.MISSING_FACT, "an answer"
     answers = "\n".join(transcript.answers).casefold()
     for fact in case.expected.contains:
         options = [scene.fill(one) for one in fact]
@@ -206,10 +211,13 @@ def _proposals(case: Case, scene: Scene, transcript: Transcript) -> Faults:
         yield Fault.WRONG_OUTCOME, f"{outcomes[-1] if outcomes else 'none'}"
 
 
+def _is_answered(transcript: Transcript) -> bool:
+    """Whether the last run has ended with an answer, and not with a question of the agent."""
+    return bool(transcript.outputs) and transcript.outputs[-1].get("outcome", ANSWERED) == ANSWERED
+
+
 def _grounded(case: Case, scene: Scene, transcript: Transcript, surroundings: Surroundings) -> bool:
     """Whether the last answer names its sources, and each of its numbers is in them or in the customer's own data."""
-    if not transcript.outputs:
-        return False
     output = transcript.outputs[-1]
     sources = [str(one) for one in _listed(output.get("sources"))]
     texts = [surroundings.articles.get(source, source) for source in sources]
