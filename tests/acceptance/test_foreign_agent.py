@@ -108,7 +108,7 @@ async def test_actions_are_applied_once_and_in_order_though_processes_die(retail
     deaths = sorted(random.Random(SEED).sample(range(1, TURNS), 3))
     async with retail.mesh.client(retry_timeout=60) as client:
         run = await client.create_run("retail", {"messages": [{"role": "user", "content": "Please."}]})
-        for turn, name in zip(deaths, (ORCHESTRATOR, "retail", ORCHESTRATOR), strict=True):
+        for turn, name in zip(deaths, ("retail", ORCHESTRATOR, "retail"), strict=True):
             await wait_until(partial(retail.has_taken, turn))
             await retail.mesh.kill(name)
             await retail.mesh.running.restart(name)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -39,6 +40,7 @@ async def call(
     approval: ApprovalRequest | None = None,
     customer: str = "",
     in_order: bool = False,
+    patience: timedelta = timedelta(),
 ) -> ResponseT:
     """Call a tool from inside of a node of your own. `remote` is the better way where a node is one call.
 
@@ -50,6 +52,8 @@ async def call(
         customer: the customer that the call is bound to, in a run that is bound to none: services then read and change
             no record of another one.
         in_order: make the call after those before it that state it too. Behind one whose outcome is open none is made.
+        patience: the time for which the call is repeated while the service cannot answer, if that is longer than the
+            policy's.
 
     Raises:
         GraphmeshError: the service's error, or the reason why it did not answer; `may_have_happened` states whether the
@@ -62,13 +66,18 @@ async def call(
         ApprovalDenied, ApprovalExpired, ApprovalMismatch: the call is not approved; nothing was sent.
         RuntimeError: the program is not inside of a node.
     """
-    context, begin = run_context(), partial(_call, rpc, request, ordinal, approval, customer)
+    context, begin = run_context(), partial(_call, rpc, request, ordinal, approval, customer, patience)
     loop, call_here = context.loop, context.effect_order.make(begin) if in_order else begin()
     return await (loop.execute(call_here) if loop else call_here)
 
 
 async def _call(
-    rpc: Rpc[RequestT, ResponseT], request: RequestT, ordinal: int, approval: ApprovalRequest | None, customer: str
+    rpc: Rpc[RequestT, ResponseT],
+    request: RequestT,
+    ordinal: int,
+    approval: ApprovalRequest | None,
+    customer: str,
+    patience: timedelta,
 ) -> ResponseT:
     config = get_config()
     context, task = run_context_of(config).bound_to(customer), current_task()
@@ -86,7 +95,10 @@ async def _call(
     first_epoch = approved.epoch + 1 if approved else 1
     may_have_been_sent = bool(key) and (context.continues_thread or context.epoch > first_epoch)
     failed = partial(record_failed_usage, context, rpc)
-    retrying = RetryingCall(rpc, policy, context, resolve_outcome=may_have_been_sent, on_failure=failed)
+    seconds = patience.total_seconds()
+    retrying = RetryingCall(
+        rpc, policy, context, resolve_outcome=may_have_been_sent, patience=seconds, on_failure=failed
+    )
     require_budget(context, rpc)
     error: GraphmeshError | None = Cancelled(tool=rpc.tool)
     try:

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import Any
 
 from graphmesh_chassis.channel import Headers
-from graphmesh_chassis.errors import GraphmeshError
+from graphmesh_chassis.errors import DependencyError, GraphmeshError
 from graphmesh_contracts import Idempotency, Method, MethodPolicy
 
 from graphmesh_nodes.context import RunContext
@@ -40,13 +40,20 @@ class RetryingCall:
         context: RunContext,
         *,
         resolve_outcome: bool = False,
+        patience: float = 0,
         on_failure: Callable[[GraphmeshError], None] = lambda _: None,
     ) -> None:
-        """`on_failure` is called with the error of each attempt."""
+        """
+        Args:
+            patience: seconds for which the call is repeated while the service cannot answer, beyond the policy.
+            on_failure: called with the error of each attempt.
+        """
         self._policy, self._context, self._on_failure = policy, context, on_failure
         self._rpc: Any = rpc
         self._resolve_outcome = self._may_have_happened = resolve_outcome
-        self._deadline = context.deadline.capped(RESOLVE_SECONDS if resolve_outcome else policy.timeout)
+        self._is_patient = patience > 0
+        limit = RESOLVE_SECONDS if resolve_outcome else policy.timeout
+        self._deadline = context.deadline.capped(max(limit, patience))
         self._is_effect = policy.idempotency is Idempotency.EFFECT
         self._began = context.clock.monotonic()
         self.attempts = 0
@@ -112,6 +119,8 @@ class RetryingCall:
     def _is_retried(self, error: GraphmeshError) -> bool:
         if self._resolve_outcome:
             return not error.is_refusal
+        if self._is_patient and isinstance(error, DependencyError) and error.retryable:
+            return True
         return self.attempts < self._policy.max_attempts and is_retryable(error, self._policy.idempotency)
 
 

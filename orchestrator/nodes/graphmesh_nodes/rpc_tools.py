@@ -8,6 +8,7 @@ is stored before: two equal calls of a message are two effects, and a call that 
 
 import json
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
 from inspect import isawaitable
 from types import MappingProxyType
 from typing import Any
@@ -40,6 +41,7 @@ from graphmesh_nodes.guardrails.confirmation import Declined, Message, Proposal
 from graphmesh_nodes.guardrails.confirmation import confirm as ask
 from graphmesh_nodes.model_tools import ToolSchema, field_names, tool_schema, tool_schemas
 
+PATIENCE = timedelta(minutes=1)
 NOT_FOR_MODELS = (
     ApprovalMismatch,
     BudgetExceeded,
@@ -74,6 +76,7 @@ def tools(
     bound: Bound = MappingProxyType({}),
     hidden: Collection[str] = (),
     confirm: Confirm | None = None,
+    patience: timedelta = PATIENCE,
 ) -> list[BaseTool]:
     """Return the tools of RPCs, and of the RPCs of services that are visible to models.
 
@@ -90,6 +93,8 @@ def tools(
         hidden: further fields that are in no schema, and are never set.
         confirm: makes a proposal of the call of each effect, which the person of the run has to accept before it is
             made: `proposal_of`, or a function of your own, which raises a GraphmeshError where it proposes nothing.
+        patience: how long an effect is repeated, under its key, while its service cannot answer: a model that receives
+            the failure has no better way to make it.
 
     Raises:
         ValueError: an RPC is not visible to models, an approval is of an RPC that is none of the tools, or no tool has
@@ -101,7 +106,7 @@ def tools(
     fields = frozenset[str]().union(*(field_names(one.rpc.descriptor.input_type) for one in schemas))
     if unused := {*bound, *hidden} - fields - {FIELD}:
         raise ValueError(f"bound fields of no tool: {', '.join(sorted(unused))}")
-    return [_tool(schema, approvals.get(schema.rpc), bound, confirm) for schema in schemas]
+    return [_tool(schema, approvals.get(schema.rpc), bound, confirm, patience) for schema in schemas]
 
 
 def _schemas(target: Rpc[Any, Any] | type[Any], set_by_code: Iterable[str]) -> Sequence[ToolSchema[Any]]:
@@ -126,7 +131,9 @@ async def _require_confirmation(confirm: Confirm, rpc: Rpc[Any, Any], state: Any
             raise ToolException(f"NOT_CONFIRMED: nothing was done; the person has answered: {answer}")
 
 
-def _tool(schema: ToolSchema[Any], approval: ApprovalRule | None, bound: Bound, confirm: Confirm | None) -> BaseTool:
+def _tool(
+    schema: ToolSchema[Any], approval: ApprovalRule | None, bound: Bound, confirm: Confirm | None, patience: timedelta
+) -> BaseTool:
     is_effect = method_policy(schema.rpc.descriptor).idempotency is not Idempotency.READ
 
     async def run(runtime: ToolRuntime, **arguments: Any) -> str:
@@ -144,6 +151,7 @@ def _tool(schema: ToolSchema[Any], approval: ApprovalRule | None, bound: Bound, 
                 approval=needed,
                 customer=customer,
                 in_order=is_effect,
+                patience=patience if is_effect else timedelta(),
             )
         except GraphmeshError as error:
             if (is_effect and error.may_have_happened) or isinstance(error, NOT_FOR_MODELS):

@@ -207,3 +207,14 @@ def test_tools_are_those_for_models() -> None:
     assert "billing_CreateInvoice" not in names
     with pytest.raises(ValueError, match=r"approvals of no tool: billing\.Refund"):
         tools(TicketingService, approvals={BillingService.Refund: ApprovalRule()})
+
+
+async def test_effect_outlasts_an_outage_of_its_service() -> None:
+    """Longer than its policy retries, since the model would lose it; a read is left to the model at once."""
+    harness = harness_of(agent(), read(), refunds("a"))
+    harness.fail(BillingService.Refund, Unreachable(flag="UF"), times=12)
+    harness.fail(BillingService.GetInvoice, Unreachable(flag="UF"))
+    result = await harness.run(QUESTION)
+    assert answers(result)[0][0].startswith("UNREACHABLE")
+    assert len(harness.executed(BillingService.Refund)) == 1
+    assert len(harness.calls(BillingService.GetInvoice)) == 1
