@@ -59,7 +59,8 @@ def _prompt(state: State) -> list[AnyMessage]:
     )
     limit = policy_of(state).history
     earlier = state["messages"][:-1][-limit:] if limit else []
-    question = HumanMessage(delimited("message", state["message"]))
+    asked = state["message"] if state["model"] == "real" else state["understanding"]["query"]
+    question = HumanMessage(delimited("message", asked))
     return [SystemMessage(system), *earlier, HumanMessage(documents), question]
 
 
@@ -117,7 +118,7 @@ def has_known_links(answer: str, hosts: Iterable[str]) -> bool:
 def _citations(grounding: Grounding, passages: list[Passage]) -> list[Citation]:
     """Return each sentence with the passage that supports it."""
     return [
-        Citation(document_id=passages[index]["document_id"], sentence=sentence, passage=passages[index]["text"])
+        Citation(document_id=passages[index]["document_id"], title=passages[index]["title"], sentence=sentence)
         for sentence, index in grounding.supports
     ]
 

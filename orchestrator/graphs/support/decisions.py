@@ -179,8 +179,10 @@ def _order_status(state: State) -> Update | None:
     asks = has_phrase(message, wording.order_status) and (named or has_phrase(message, wording.parcel))
     if not asks and state["understanding"]["topic"] != "order":
         return None
-    if orders is None or not (named or orders):
+    if orders is None:
         return {"category": "order", **needs_person("unsure")}
+    if not orders:
+        return None
     return {"category": "order", **_statuses(state["language"], named or orders[:MAX_SHOWN_ORDERS])}
 
 
@@ -212,8 +214,6 @@ def _question(state: State) -> Update | None:
         return None
     if state["passages"] is None:
         return {"category": "question", **needs_person("knowledge_down")}
-    if understanding["act"] == "asks_for":
-        return {"category": "question", **needs_person("request")}
     return {"category": "question", **clarify(state, "not_covered", "hand_over")}
 
 

@@ -169,8 +169,9 @@ class Citation(TypedDict):
     """A sentence of the answer, and the passage that supports it."""
 
     document_id: str
+    title: str
+    """Of the article, with the headings above the passage."""
     sentence: str
-    passage: str
 
 
 def merge_notes(before: list[str], more: list[str]) -> list[str]:

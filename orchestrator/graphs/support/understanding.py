@@ -152,7 +152,7 @@ def lexical_reading(message: str, language: str = "") -> Understanding:
         negated=intent.negated,
         cause=cast(Cause, intent.cause.replace("-", "_")),
         confidence=round(intent.confidence, 3),
-        query=question_of(message),
+        query=question_of(message, intent.language),
         quotes=[],
     )
 

@@ -83,7 +83,7 @@ def intent_of(text: str, language: str = "") -> Intent:
             language is read by the lists of all.
     """
     language = language or language_of(text)
-    clauses = list(_clauses(words(text), language))
+    clauses = list(_clauses(_with_numbers(words(text)), language))
     causes = [clause.cause for clause in clauses]
     wants_money = _wants_money(clauses)
     intent = Intent(
@@ -128,17 +128,23 @@ def _confidence(intent: Intent, clauses: Sequence[_Clause]) -> float:
 
 
 def _clauses(text: Sequence[str], language: str) -> Iterator[_Clause]:
-    """Split a text at its punctuation, which is not that inside of a number."""
+    """Split a text at its punctuation."""
     start = 0
-    for end in [index for index in range(len(text)) if _separates(text, index)] + [len(text)]:
+    for end in [index for index, word in enumerate(text) if word in SEPARATORS] + [len(text)]:
         if part := text[start:end]:
             yield _Clause(part, _found(part, language), _ends_with_question(text, end))
         start = end + 1
 
 
-def _separates(text: Sequence[str], index: int) -> bool:
-    around = text[max(0, index - 1) : index + 2]
-    return text[index] in SEPARATORS and not (len(around) == 3 and around[0].isdigit() and around[2].isdigit())
+def _with_numbers(text: Sequence[str]) -> list[str]:
+    """Join the parts of a number, such as 18.90, to one word."""
+    joined: list[str] = []
+    for word in text:
+        if word.isdigit() and len(joined) > 1 and joined[-1] in SEPARATORS and joined[-2][-1].isdigit():
+            joined[-2:] = [f"{joined[-2]}.{word}"]
+        else:
+            joined.append(word)
+    return joined
 
 
 def _ends_with_question(text: Sequence[str], end: int) -> bool:

@@ -33,7 +33,7 @@ def _of_script(text: str) -> str:
 
 def _of_words(text: str) -> str:
     """Return the language with the most function words in the text; a word of several languages counts less."""
-    known = function_words()
+    known = _known_words()
     scores: Counter[str] = Counter()
     for word in words(text):
         having = [language for language, list_ in known.items() if word in list_]
@@ -47,3 +47,10 @@ def _of_words(text: str) -> str:
 def function_words() -> dict[str, frozenset[str]]:
     """Return the function words by language, in the form of `words`."""
     return {language: frozenset(words(text)) for language, text in data_file("function_words").items()}
+
+
+@cache
+def _known_words() -> dict[str, frozenset[str]]:
+    """Return the words that show a language, by language."""
+    more = {language: frozenset(words(text)) for language, text in data_file("language_words").items()}
+    return {language: found | more.get(language, frozenset()) for language, found in function_words().items()}
