@@ -14,7 +14,7 @@ from langchain.agents.middleware.types import ToolCallRequest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from graphmesh_nodes.guardrails.structured import OUTPUT_INVALID
-from graphmesh_nodes.guardrails.words import is_invisible
+from graphmesh_nodes.guardrails.untrusted import delimited
 
 OFFLINE: Final = "offline"
 """In the `response_metadata` of a message: no model has written it, so that nothing may be done by it."""
@@ -23,8 +23,8 @@ FAILURE: Final = "failure"
 UNCERTAIN: Final = "UNCERTAIN"
 """The failure of a turn in which an effect may have happened."""
 TOO_MANY_CALLS: Final = "TOO_MANY_MODEL_CALLS"
-MAX_RESULT_CHARACTERS: Final = 20_000
-_BRACKETS = str.maketrans({"<": "‹", ">": "›"})
+TAG: Final = "tool_result"
+"""Around results of tools."""
 
 Handler = Callable[[ModelRequest], Awaitable[ModelResponse[Any]]]
 
@@ -101,14 +101,8 @@ class QuotedResults(AgentMiddleware):
         result = await handler(request)
         if not isinstance(result, ToolMessage):
             return result
-        return result.model_copy(update={"content": quoted(str(result.text), str(request.tool_call["name"]))})
-
-
-def quoted(text: str, tool: str) -> str:
-    """Quote the result of a tool."""
-    visible = "".join(char for char in text if not is_invisible(char))
-    cut = visible[:MAX_RESULT_CHARACTERS] + ("… (cut)" if len(visible) > MAX_RESULT_CHARACTERS else "")
-    return f'<tool_result tool="{tool}">\n{cut.translate(_BRACKETS)}\n</tool_result>'
+        content = delimited(TAG, str(result.text), title=str(request.tool_call["name"]))
+        return result.model_copy(update={"content": content})
 
 
 class CheckedAnswer(AgentMiddleware):

@@ -16,7 +16,6 @@ from graphmesh_nodes.guardrails.middleware import (
     QuotedResults,
     UncertainEffects,
     is_offline,
-    quoted,
 )
 from graphmesh_nodes.testing import GraphHarness
 from langchain.agents import create_agent
@@ -59,13 +58,9 @@ async def test_results_cannot_end_their_quotation() -> None:
     harness = harness_of(QuotedResults(), replies=(calling(READ), "Done."))
     await harness.run(QUESTION)
     text = harness.prompts[-1].messages[-1].tool_result.text
-    assert text.startswith('<tool_result tool="billing_GetInvoice">\n')
+    assert text.startswith('<tool_result title="billing_GetInvoice">\n')
     assert text.endswith("\n</tool_result>")
     assert (text.count("<"), "\u202e" in text, "\U000e0041" in text) == (2, False, False)
-
-
-def test_long_results_are_cut() -> None:
-    assert len(quoted("x" * 1_000_000, "tool")) < 21_000
 
 
 async def test_agent_without_a_model_ends_without_an_answer() -> None:

@@ -1,0 +1,1 @@
+"""An agent of LangChain over the mesh, with every guard: a place to start from."""

@@ -1,0 +1,93 @@
+"""Checks of what the model has written: its answer, and the texts of what it proposes."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, Final
+
+from graphmesh_nodes.guardrails.lexicon import Lexicon
+from graphmesh_nodes.guardrails.words import words
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+
+from tool_agent import prompts
+from tool_agent.rpcs import EFFECTS
+
+LEAKED_WORDS: Final = 8
+"""Words of the instructions in a row that no text has."""
+NUMBER = re.compile(r"[0-9]+(?:[.,'’\u00a0\u202f][0-9]+)*")
+DIGITS = re.compile(r"[0-9]+")
+LINK = re.compile(r"//|www\.|!\[|\]\(|<[a-z/!]", re.IGNORECASE)
+EFFECT_NAMES = frozenset(rpc.tool.replace(".", "_") for rpc in EFFECTS)
+
+
+def problem_of(text: str, messages: list[Any]) -> str:
+    """Return the rule that a text breaks in a conversation; empty where it breaks none."""
+    if _leaks(text):
+        return "repeats the instructions"
+    if has_link(text):
+        return "has a link, an image or markup"
+    known = _numbers("\n".join(_sources(messages)))
+    if unknown := [number for number in NUMBER.findall(text) if not _is_known(number, known)]:
+        return f"has the number {unknown[0]}, which neither a tool nor the customer has stated"
+    if not has_changed(messages) and next(_CLAIMS.matches(words(text)), None):
+        return "claims that something was done, and nothing was"
+    return ""
+
+
+def has_link(text: str) -> bool:
+    """Whether a text has a link, an image or markup."""
+    return LINK.search(text) is not None
+
+
+def checked_answer(answer: str, state: Any) -> str:
+    """Return the answer; empty where it breaks a rule."""
+    return "" if problem_of(answer, state["messages"]) else answer
+
+
+def has_changed(messages: list[Any]) -> bool:
+    """Whether a tool of the present turn has made an effect."""
+    turn = takewhile(lambda one: not isinstance(one, HumanMessage), reversed(messages))
+    results = [one for one in turn if isinstance(one, ToolMessage)]
+    return any(one.name in EFFECT_NAMES and one.status == "success" for one in results)
+
+
+def _leaks(text: str) -> bool:
+    return not _INSTRUCTIONS.isdisjoint(_rows(text))
+
+
+def _rows(text: str) -> Iterator[tuple[str, ...]]:
+    said = [word for word in words(text) if word.isalnum()]
+    return (tuple(said[at : at + LEAKED_WORDS]) for at in range(len(said) - LEAKED_WORDS + 1))
+
+
+def _numbers(text: str) -> set[str]:
+    """Return the numbers of a text, with the parts of those that have separators."""
+    return {_digits(number) for number in (*NUMBER.findall(text), *DIGITS.findall(text))}
+
+
+def _is_known(number: str, known: set[str]) -> bool:
+    """Whether a number is known as it is, or without its separators: 18.90 of 1890 minor units."""
+    return _digits(number) in known or all(_digits(part) in known for part in DIGITS.findall(number))
+
+
+def _digits(number: str) -> str:
+    return "".join(DIGITS.findall(number)).lstrip("0") or "0"
+
+
+def _sources(messages: list[Any]) -> Iterator[str]:
+    """Yield what people have written in a conversation, and what tools have returned; their errors quote the model."""
+    return (str(one.text) for one in messages if not isinstance(one, AIMessage) and _is_source(one))
+
+
+def _is_source(message: Any) -> bool:
+    return not isinstance(message, ToolMessage) or message.status == "success"
+
+
+_INSTRUCTIONS = frozenset(_rows(prompts.SYSTEM))
+_CLAIMS = Lexicon(
+    (phrase, language)
+    for language, phrases in tomllib.loads(Path(__file__).with_name("claims.toml").read_text(encoding="utf-8")).items()
+    for phrase in phrases
+)
