@@ -109,7 +109,8 @@ def _change(message: str, listed: _Words, policy: OperationsPolicy) -> Change | 
     ids = {record: _ids(record, sentence, listed, policy) for record in RECORDS}
     if any(set(_ids(record, message, listed, policy)) - set(ids[record]) for record in RECORDS):
         return None
-    field, value = _field(verb, sentence, listed), _value(sentence, listed)
+    before, value = _parts(sentence, listed)
+    field = _field(verb, before, listed)
     return _change_of(sentence, ids, field, value, listed) if field and value else None
 
 
@@ -145,14 +146,15 @@ def _field(verb: str, sentence: str, listed: _Words) -> str:
     return named.pop() if len(named) == 1 else ""
 
 
-def _value(sentence: str, listed: _Words) -> str:
-    """Return what stands behind the last word that leads to a value, without what names the field again."""
+def _parts(sentence: str, listed: _Words) -> tuple[str, str]:
+    """Return what stands before the last word that leads to a value, and the value, which may name the field again."""
     found = list(re.finditer(rf"\s(?:{'|'.join(map(re.escape, listed.to))})\s+", _folded(sentence)))
     if not found:
-        return ""
+        return sentence, ""
     value = sentence[found[-1].end() :].rstrip(".!").strip(_EDGES)
     first, _, rest = value.partition(" ")
-    return rest.strip(_EDGES) if rest and set(_longest(listed.fields, words(first))) else value
+    has_field = rest and set(_longest(listed.fields, words(first)))
+    return sentence[: found[-1].start()], rest.strip(_EDGES) if has_field else value
 
 
 def _folded(sentence: str) -> str:

@@ -1,0 +1,70 @@
+"""States a result: by a model whose numbers are checked, or by a template that has the rows."""
+
+import json
+import re
+from collections.abc import Sequence
+
+from graphmesh_nodes import GraphmeshChatModel
+from graphmesh_nodes.errors import GraphmeshError
+from langchain_core.messages import HumanMessage, SystemMessage
+
+from analyst import prompts
+from analyst.numbers import misattributed, unsupported
+from analyst.prompts import reply
+from analyst.state import Cell, State
+
+MODEL = GraphmeshChatModel()
+MAX_CHARACTERS = 1_200
+SHOWN_ROWS = 20
+_FORBIDDEN = re.compile(
+    r"//|www\.|javascript:|data:|[<>]|\b(?:millions?|billions?|thousands?|hundreds?|dozens?|twice|double|half|"
+    r"million\w*|milliard\w*|tausend\w*|hundert\w*|dutzend\w*|doppelt\w*|hälfte|mill\w+|mille|cent\w+|moitié|mitad|"
+    r"doble|metà|doppio|metade|dobro|duizend\w*|honderd\w*|helft|tysi\w+|setk\w+|połow\w+)\b",
+    re.I,
+)
+"""Links, markup, and numbers in words, which are not checked."""
+
+
+async def told_by_model(state: State) -> str:
+    """Return a text whose every number is supported by the rows; empty where the model writes none."""
+    rows = json.dumps({"columns": state["columns"], "rows": state["rows"][:SHOWN_ROWS]}, ensure_ascii=False)
+    system = prompts.narrative(state["language"], state["unit"])
+    message = f'{state["text"]}\n\n<document title="rows">\n{rows.replace("<", "‹").replace(">", "›")}\n</document>'
+    try:
+        text = str((await MODEL.ainvoke([SystemMessage(system), HumanMessage(message)])).text).strip()
+    except GraphmeshError:
+        return ""
+    is_sound = 0 < len(text) <= MAX_CHARACTERS and not _FORBIDDEN.search(text)
+    rows_told = state["rows"][:SHOWN_ROWS]
+    return text if is_sound and not unsupported(text, rows_told) and not misattributed(text, rows_told) else ""
+
+
+def told_by_template(state: State) -> str:
+    """Return a text that has the rows, and nothing else."""
+    rows, language = state["rows"], state["language"]
+    if not rows or (state["is_single"] and rows[0][-1] is None):
+        return reply(language, "empty", explanation=state["explanation"])
+    if state["is_single"]:
+        return f"{shown(rows[0][-1])} {state['unit']}".strip()
+    if state["is_ranked"]:
+        best = [row for row in rows if row[-1] == rows[0][-1]]
+        first = "; ".join(_line(row, state["unit"]) for row in best)
+        return reply(language, "ties", first=first) if len(best) > 1 else first
+    return "\n".join(f"- {_line(row, state['unit'])}" for row in rows[:SHOWN_ROWS])
+
+
+def _line(row: Sequence[Cell], unit: str) -> str:
+    *labels, value = row
+    text = f"{', '.join(map(shown, labels))}: " if labels else ""
+    return f"{text}{shown(value)} {unit if _is_number(value) else ''}".strip()
+
+
+def shown(value: Cell) -> str:
+    """Return a value for people: numbers with at most two decimal places."""
+    if isinstance(value, float):
+        return f"{value:.2f}".rstrip("0").rstrip(".") if value == int(value) else f"{value:.2f}"
+    return "–" if value is None else str(value)
+
+
+def _is_number(value: Cell) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
