@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from itertools import combinations
 
+from graphmesh_nodes.guardrails.words import words
+
 Rows = Sequence[Sequence[object]]
 MAX_PAIRED_ROWS = 100
 """Rows between which differences, ratios and shares may be stated."""
@@ -45,7 +47,8 @@ def misattributed(text: str, rows: Rows) -> list[str]:
 
 
 def _names(sentence: str, label: str) -> bool:
-    return bool(label) and re.search(rf"(?<!\w){re.escape(label)}(?!\w)", sentence) is not None
+    plain = " ".join(words(label))
+    return bool(plain) and f" {plain} " in f" {' '.join(words(sentence))} "
 
 
 def _value(row: Sequence[object]) -> Decimal:

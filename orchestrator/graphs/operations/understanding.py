@@ -148,13 +148,19 @@ def _field(verb: str, sentence: str, listed: _Words) -> str:
 
 def _parts(sentence: str, listed: _Words) -> tuple[str, str]:
     """Return what stands before the last word that leads to a value, and the value, which may name the field again."""
-    found = list(re.finditer(rf"\s(?:{'|'.join(map(re.escape, listed.to))})\s+", _folded(sentence)))
-    if not found:
+    begin, end = _last_of(listed.to, _folded(sentence))
+    if not end:
         return sentence, ""
-    value = sentence[found[-1].end() :].rstrip(".!").strip(_EDGES)
+    value = sentence[end:].rstrip(".!").strip(_EDGES)
     first, _, rest = value.partition(" ")
     has_field = rest and set(_longest(listed.fields, words(first)))
-    return sentence[: found[-1].start()], rest.strip(_EDGES) if has_field else value
+    return sentence[:begin], rest.strip(_EDGES) if has_field else value
+
+
+def _last_of(phrases: Sequence[str], folded: str) -> tuple[int, int]:
+    """Return where the last of the phrases begins and ends, as words of a folded text; zeros where it has none."""
+    found = [(at, at + len(phrase) + 2) for phrase in phrases if (at := folded.rfind(f" {phrase} ")) >= 0]
+    return max(found, key=lambda span: (span[1], -span[0]), default=(0, 0))
 
 
 def _folded(sentence: str) -> str:

@@ -9,9 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from graphmesh_nodes import agent_policy
+from graphmesh_nodes import AgentPolicy, agent_policy
 from graphmesh_nodes.errors import PolicyInvalid
-from graphmesh_nodes.policies import AgentPolicy
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from support.prompts import REPLIES
