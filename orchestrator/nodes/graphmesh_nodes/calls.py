@@ -9,9 +9,9 @@ from typing import Any, TypeVar, cast
 from google.protobuf.message import Message
 from graphmesh.model.v1 import FailedAttempt, ModelService, Usage
 from graphmesh_chassis import metadata
-from graphmesh_chassis.customers import require_customer
+from graphmesh_chassis.customers import check_response_of, require_customer
 from graphmesh_chassis.effect_key import EffectKey
-from graphmesh_chassis.errors import Cancelled, GraphmeshError
+from graphmesh_chassis.errors import Cancelled, GraphmeshError, InvalidResponse
 from graphmesh_contracts import Idempotency, Method, MethodPolicy, Rpc, StreamingRpc
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import NS_SEP
@@ -107,10 +107,13 @@ async def _call(
             await context.recorder.effect_sending(node, namespace, rpc.tool, key)
             await require_write_ahead(rpc, config, context, task)
         response: ResponseT = await retrying.send(request, headers)
+        if context.customer:
+            check_response_of(context.customer, response, rpc)
         error = None
         record_usage(context, response)
         return response
     except GraphmeshError as failure:
+        failure.may_have_happened |= bool(key) and isinstance(failure, InvalidResponse)
         error = failure
         raise
     finally:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
-from graphmesh_contracts import CustomerCheck
+from graphmesh_contracts import CustomerCheck, Method
 
-from graphmesh_chassis.errors import CustomerMismatch
+from graphmesh_chassis.errors import CustomerMismatch, InvalidResponse
 from graphmesh_chassis.validation import fields_reaching, inner_messages
 
 FIELD: Final = "customer_id"
@@ -30,6 +30,16 @@ def require_customer(customer: str, check: CustomerCheck, request: Message | Non
         raise CustomerMismatch(field=FIELD, method=method)
     if other := next((path for path, named in named_customers(request) if named != customer), None):
         raise CustomerMismatch(field=other, method=method)
+
+
+def check_response_of(customer: str, response: Message, method: Method[Any, Any]) -> None:
+    """Check that a response names no other customer: such a record is not believed, and does not reach a model.
+
+    Raises:
+        InvalidResponse: it names the field, and not the customer.
+    """
+    if other := next((path for path, named in named_customers(response) if named != customer), None):
+        raise InvalidResponse(f"{method.tool}: the response is of another customer: {other}", method=method.path)
 
 
 def named_customers(message: Message, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -216,3 +216,14 @@ async def test_thread_has_one_customer() -> None:
     result = await harness.run({"customer_id": "cu_2"})
     assert isinstance(result.error, InvalidInput)
     assert "is not the customer of the thread" in str(result.error)
+
+
+@pytest.mark.parametrize("owner", ["cu_1", "cu_2"])
+async def test_record_of_another_customer_is_not_believed(owner: str) -> None:
+    """A service that answers with one is at fault; nothing of it reaches the model."""
+    harness = harness_of(("billing_GetInvoice", {"invoice_id": "in_1"}))
+    invoice = Invoice(invoice_id="in_1", customer_id=owner)
+    harness.serve(BillingService.GetInvoice, lambda request: GetInvoiceResponse(invoice=invoice))
+    result = await harness.run({**QUESTION, "customer_id": "cu_1"})
+    [answer] = [str(one.text) for one in result.state["messages"] if isinstance(one, ToolMessage)]
+    assert ("cu_2" in answer, answer.startswith("INVALID_RESPONSE")) == (False, owner == "cu_2")
