@@ -128,12 +128,12 @@ class MeshClient:
         headers = stated_headers(rpc, self.tenant, key or uuid4().hex)
         return await self.channel.unary(rpc, request, deadline=Deadline.after(timeout), headers=headers)
 
-    async def create_customer(self) -> None:
+    async def create_customer(self, customer_id: str = MIRA) -> None:
         """Create the customer of all requests, and a refund policy: what is more than 40 EUR needs an approval."""
         limit = RefundLimit(per=RefundLimitScope.REFUND_LIMIT_SCOPE_CHARGE, max_amounts=[eur(40_00)])
         rule = RefundRule(name="consent", effect=RefundRuleEffect.REFUND_RULE_EFFECT_REQUIRE_APPROVAL, limit=limit)
         await self.call(BillingService.SetRefundPolicy, SetRefundPolicyRequest(policy=RefundPolicy(rules=[rule])))
-        await self.call(CrmService.CreateCustomer, CreateCustomerRequest(customer_id=MIRA, name="Mira Odenwald"))
+        await self.call(CrmService.CreateCustomer, CreateCustomerRequest(customer_id=customer_id, name="Mira Odenwald"))
 
     async def create_paid_invoice(self, invoice_id: str, price: int = PRICE, customer_id: str = MIRA) -> None:
         """Create an invoice of one line for a customer, charge it, and record its delivered order."""

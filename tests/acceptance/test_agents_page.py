@@ -72,7 +72,7 @@ async def mesh(
     }
     needed = mesh_of(folder, "orchestrator", "billing", "crm", "model", "ticketing")
     async with start_mesh(folder, spawn, needed, settings) as mesh:
-        await mesh.create_customer()
+        await mesh.create_customer(CUSTOMER)
         await mesh.create_paid_invoice(INVOICE, customer_id=CUSTOMER)
         yield mesh
 
