@@ -13,6 +13,8 @@ from support.wording import plain_words, sentences, shared
 MIN_QUESTION_WORDS = 2
 """A question of fewer informative words is judged with the message around it; with fewer, no article answers it."""
 MAX_WORDS = 64
+MIN_TRANSLATED = 0.4
+"""Least share of the informative words of a question that the glossary has to know."""
 ARTICLES = "en"
 """The language of the articles, and of the terms in glossary.toml."""
 RARE_WORDS = 1.7
@@ -40,7 +42,8 @@ def question_of(message: str, language: str) -> str:
 def _translated(question: str) -> str:
     """Return the subjects that the glossary knows in a question; all of it where these are too few."""
     found = list(dict.fromkeys(match.value for match in _glossary().matches(plain_words(question))))
-    return " ".join(found) if len(found) >= MIN_QUESTION_WORDS else question
+    needed = max(MIN_QUESTION_WORDS, MIN_TRANSLATED * len(subject_words(question)))
+    return " ".join(found) if len(found) >= needed else question
 
 
 @cache

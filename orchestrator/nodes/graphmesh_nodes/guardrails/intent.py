@@ -4,6 +4,7 @@ It is the stand-in of the offline default, and the check above a language model.
 understood, and a clause that denies is never a request.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,6 +18,8 @@ Act = Literal["asks_for", "asks_about", "tells", "thanks", "other"]
 Cause = Literal["damaged", "wrong", "missing", "late", "charged-twice", "none"]
 CAUSES: tuple[Cause, ...] = ("charged-twice", "damaged", "wrong", "missing", "late")
 """Those of a text with several: the first."""
+_QUOTED = re.compile(r'["“”„«»]\s?\S{1,60}\s[^"“”„«»]{1,1000}["“”„«»]')
+"""Words of another: a quotation of more than one word."""
 MIN_TOLD_WORDS = 3
 """A text of fewer words that match nothing says nothing."""
 QUESTION_WORDS = 4
@@ -50,7 +53,8 @@ class _Clause:
 
     @property
     def denies(self) -> bool:
-        return "denials" in self.found
+        """A denial; also any negation beside money that is not part of what is wrong, as in `never arrived`."""
+        return "denials" in self.found or ("negations" in self.found and "money" in self.found)
 
     @property
     def asks_about(self) -> bool:
@@ -83,6 +87,7 @@ def intent_of(text: str, language: str = "") -> Intent:
             language is read by the lists of all.
     """
     language = language or language_of(text)
+    text = _QUOTED.sub(" ", text)
     clauses = list(_clauses(_with_numbers(words(text)), language))
     causes = [clause.cause for clause in clauses]
     wants_money = _wants_money(clauses)
@@ -155,8 +160,11 @@ def _ends_with_question(text: Sequence[str], end: int) -> bool:
 def _found(clause: Sequence[str], language: str) -> dict[str, int]:
     """Return the kinds of phrases in a clause, with the place of the first of each."""
     found: dict[str, int] = {}
-    for match in _lexicon(language if language in data_files("intent") else "").matches(clause):
-        found.setdefault(match.value, match.start)
+    matches = list(_lexicon(language if language in data_files("intent") else "").matches(clause))
+    wrong = {place for match in matches if match.value in CAUSES for place in range(match.start, match.end)}
+    for match in matches:
+        if match.value != "negations" or match.start not in wrong:
+            found.setdefault(match.value, match.start)
     return found
 
 
