@@ -1,7 +1,7 @@
 """The nodes of an answer from articles: draft, validate, and what every turn ends with."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from graphmesh_nodes import GraphmeshChatModel, Update
 from graphmesh_nodes.errors import GraphmeshError
@@ -73,27 +73,37 @@ def _quoted(state: State) -> Update:
 async def validate(state: State) -> Update:
     """Check the draft: entailed by the passages, within policy, polite, complete, in the customer's language.
 
-    A language model gets one more attempt, with what was found; then a person takes over.
+    A language model gets one more attempt, with what was found. After that the best article is quoted, if it clearly
+    answers; else a person takes over.
     """
     answer, passages = state["answer"], state["passages"] or []
     judge = JUDGE if state["model"] == "real" else None
     grounding = await ground(answer, [passage["text"] for passage in passages], judge)
     checks = _checks(state, grounding)
     faults = [name for name, passed in checks.items() if not passed]
-    again = state["model"] == "real" and state["drafts"] < MAX_DRAFTS
     return {
         "checks": checks,
         "faults": faults,
         "outcome": "answered",
-        "confidence": round(min(1.0, max(passage["score"] for passage in passages)), 3),
+        "confidence": _score(passages),
         "citations": _citations(grounding, passages),
-        **({} if again or not faults else _refused(state, faults)),
+        **(_next_attempt(state, faults) if faults else {}),
     }
 
 
-def _refused(state: State, faults: list[str]) -> Update:
-    """A draft that only says that the articles have no answer is an offer to hand over; any other fault needs one."""
-    return clarify(state, "not_covered", "hand_over") if faults == ["answer.complete"] else needs_person("unsure")
+def _next_attempt(state: State, faults: list[str]) -> Update:
+    """Decide what follows a draft with faults; that it only has no answer is an offer to hand over."""
+    if state["model"] == "real" and state["drafts"] < MAX_DRAFTS:
+        return {}
+    if faults == ["answer.complete"]:
+        return clarify(state, "not_covered", "hand_over")
+    if state["model"] == "real" and _score(state["passages"] or []) >= policy_of(state).confidence.answer:
+        return {"model": "down", "notes": [texts.note(state, "model")]}
+    return needs_person("unsure")
+
+
+def _score(passages: Sequence[Passage]) -> float:
+    return max((passage["score"] for passage in passages), default=0.0)
 
 
 def _checks(state: State, grounding: Grounding) -> dict[str, bool]:

@@ -70,7 +70,9 @@ def after_answer(state: State) -> Literal["hand_over", "finish"]:
 
 
 def after_validate(state: State) -> Literal["hand_over", "finish", "draft"]:
-    return "draft" if state["faults"] and not state["reason"] else after_answer(state)
+    if state["faults"] and not state["reason"] and state["outcome"] == "answered":
+        return "draft"
+    return after_answer(state)
 
 
 graph = StateGraph(State, input_schema=Request, output_schema=Response)

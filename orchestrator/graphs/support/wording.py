@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from graphmesh_nodes.guardrails.lexicon import Lexicon
-from graphmesh_nodes.guardrails.words import SEPARATORS, words
+from graphmesh_nodes.guardrails.words import SEPARATORS, with_numbers, words
 
 _SENTENCE = re.compile(r"[.!?;](?=\s|$)|[\n。！？；]")
 
@@ -20,7 +20,7 @@ def sentences(text: str) -> list[str]:
 def has_phrase(text: str, phrases: Mapping[str, tuple[str, ...]]) -> bool:
     """Report whether the text has one of the phrases, whatever its language."""
     lexicon = _lexicon(tuple(phrase for group in phrases.values() for phrase in group))
-    return next(lexicon.matches(words(text)), None) is not None
+    return next(lexicon.matches(with_numbers(words(text))), None) is not None
 
 
 @lru_cache(maxsize=64)

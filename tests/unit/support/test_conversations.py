@@ -10,6 +10,7 @@ from graphmesh.retrieval.v1 import RetrievalService
 from graphmesh.ticketing.v1 import CreateTicketRequest, TicketingService
 from graphmesh_nodes.errors import Unreachable
 from graphmesh_nodes.testing import GraphHarness, RunResult
+from support.answering import FAULTS
 from support.graph import graph
 
 from tests.unit.support.shop import ARTICLE, Shop, serve
@@ -114,10 +115,8 @@ async def test_a_question_without_an_article_is_handed_over_if_the_customer_want
         (f"Do not be stupid. {ARTICLE}", "answer.tone"),
     ],
 )
-async def test_a_draft_with_a_fault_is_drafted_once_more_and_then_handed_over(
-    shop: Shop, draft: str, fault: str
-) -> None:
-    """The model gets the reason; the customer never sees the draft, nor does a watcher of the run."""
+async def test_a_draft_with_a_fault_is_drafted_once_more_and_then_replaced(shop: Shop, draft: str, fault: str) -> None:
+    """The model gets the reason; then the article is quoted. The customer never sees the draft, nor does a watcher."""
     harness = GraphHarness(graph)
     serve(harness, shop)
 
@@ -126,9 +125,10 @@ async def test_a_draft_with_a_fault_is_drafted_once_more_and_then_handed_over(
 
     harness.model_replies(reply)
     result = await ask(harness, QUESTION)
-    assert (result.output["outcome"], result.state["reason"]) == ("escalated", "unsure")
-    assert result.state["checks"][fault] is False
-    assert result.nodes.count("draft") == 2
+    assert result.output["answer"] == f"This is what our article says:\n\n{ARTICLE}"
+    assert result.output["notes"] == ["The language model could not be reached, or its answer could not be used."]
+    assert result.nodes.count("draft") == 3
+    assert any(FAULTS[fault] in message.system.text for prompt in harness.prompts for message in prompt.messages)
     assert draft not in result.output["answer"] + result.text
     assert any(
         "Your draft before was refused" in message.system.text

@@ -12,7 +12,7 @@ from typing import Literal
 
 from graphmesh_nodes.guardrails.languages import language_of
 from graphmesh_nodes.guardrails.lexicon import Lexicon, data_files
-from graphmesh_nodes.guardrails.words import SENTENCE_ENDS, SEPARATORS, words
+from graphmesh_nodes.guardrails.words import SENTENCE_ENDS, SEPARATORS, with_numbers, words
 
 Act = Literal["asks_for", "asks_about", "tells", "thanks", "other"]
 Cause = Literal["damaged", "wrong", "missing", "late", "charged-twice", "none"]
@@ -88,7 +88,7 @@ def intent_of(text: str, language: str = "") -> Intent:
     """
     language = language or language_of(text)
     text = _QUOTED.sub(" ", text)
-    clauses = list(_clauses(_with_numbers(words(text)), language))
+    clauses = list(_clauses(with_numbers(words(text)), language))
     causes = [clause.cause for clause in clauses]
     wants_money = _wants_money(clauses)
     intent = Intent(
@@ -139,17 +139,6 @@ def _clauses(text: Sequence[str], language: str) -> Iterator[_Clause]:
         if part := text[start:end]:
             yield _Clause(part, _found(part, language), _ends_with_question(text, end))
         start = end + 1
-
-
-def _with_numbers(text: Sequence[str]) -> list[str]:
-    """Join the parts of a number, such as 18.90, to one word."""
-    joined: list[str] = []
-    for word in text:
-        if word.isdigit() and len(joined) > 1 and joined[-1] in SEPARATORS and joined[-2][-1].isdigit():
-            joined[-2:] = [f"{joined[-2]}.{word}"]
-        else:
-            joined.append(word)
-    return joined
 
 
 def _ends_with_question(text: Sequence[str], end: int) -> bool:

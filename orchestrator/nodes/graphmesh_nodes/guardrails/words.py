@@ -6,7 +6,7 @@ without spaces between words each character is a word.
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 SENTENCE_ENDS = frozenset(".?")
 SEPARATORS = frozenset(".,?")
@@ -31,6 +31,17 @@ _ARABIC_PREFIX = re.compile(r"(?:[وفبك]?ال|لل|و)(?=[\u0621-\u064a]{3})"
 def words(text: str) -> list[str]:
     """Return the words of the text, and its punctuation as `SEPARATORS`."""
     return [word for found in _WORD.findall(text.translate(_FOLDED)) for word in _split(found)]
+
+
+def with_numbers(text: Sequence[str]) -> list[str]:
+    """Join the parts of each number, which `words` has split at its point: `18.90` is one word then."""
+    joined: list[str] = []
+    for word in text:
+        if word.isdigit() and len(joined) > 1 and joined[-1] in SEPARATORS and joined[-2][-1].isdigit():
+            joined[-2:] = [f"{joined[-2]}.{word}"]
+        else:
+            joined.append(word)
+    return joined
 
 
 def is_invisible(char: str) -> bool:
