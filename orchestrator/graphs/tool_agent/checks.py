@@ -7,6 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
+from graphmesh.billing.v1 import BillingService
 from graphmesh_nodes.guardrails.lexicon import Lexicon
 from graphmesh_nodes.guardrails.words import words
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
@@ -19,6 +20,9 @@ LEAKED_WORDS: Final = 8
 NUMBER = re.compile(r"[0-9]+(?:[.,'’\u00a0\u202f][0-9]+)*")
 DIGITS = re.compile(r"[0-9]+")
 LINK = re.compile(r"//|www\.|!\[|\]\(|<[a-z/!]", re.IGNORECASE)
+REFUND_NAME = BillingService.Refund.tool.replace(".", "_")
+DECLINED = "DECLINED:"
+"""In the result of a call whose proposal was declined."""
 EFFECT_NAMES = frozenset(rpc.tool.replace(".", "_") for rpc in EFFECTS)
 
 
@@ -49,8 +53,12 @@ def checked_answer(answer: str, state: Any) -> str:
 def has_changed(messages: list[Any]) -> bool:
     """Whether a tool of the present turn has made an effect."""
     turn = takewhile(lambda one: not isinstance(one, HumanMessage), reversed(messages))
-    results = [one for one in turn if isinstance(one, ToolMessage)]
-    return any(one.name in EFFECT_NAMES and one.status == "success" for one in results)
+    return any(isinstance(one, ToolMessage) and one.name in EFFECT_NAMES and one.status == "success" for one in turn)
+
+
+def is_answered_refund(result: ToolMessage) -> bool:
+    """Whether a message of a tool is that of a refund which the customer has confirmed or declined."""
+    return result.name == REFUND_NAME and (result.status == "success" or DECLINED in str(result.text))
 
 
 def _leaks(text: str) -> bool:

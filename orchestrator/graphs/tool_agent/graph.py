@@ -77,7 +77,7 @@ graph.add_edge("hand_over", END)
 declare(
     graph,
     tools=[*READS, *EFFECTS, ModelService.Generate, ModelService.StreamGenerate],
-    limits=Limits(max_steps=80, max_tokens=200_000),
+    limits=Limits(max_steps=80, max_tokens=200_000, max_effects=6),
     policy=Policy,
     prompts=prompts.VERSIONS,
     customer="customer_id",

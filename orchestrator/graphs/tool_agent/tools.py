@@ -23,9 +23,9 @@ from graphmesh_nodes.errors import RuleViolated
 from graphmesh_nodes.guardrails.confirmation import Proposal
 from graphmesh_nodes.guardrails.intent import intent_of
 from graphmesh_nodes.guardrails.languages import language_of
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import HumanMessage, ToolMessage
 
-from tool_agent.checks import problem_of
+from tool_agent.checks import is_answered_refund, problem_of
 from tool_agent.policy import policy
 from tool_agent.rpcs import EFFECTS, READS
 
@@ -37,6 +37,8 @@ NOT_FOR_CUSTOMERS = (
 
 WRITTEN = frozenset({"subject", "description", "text", "cause"})
 """Fields with a text of the model."""
+MAX_REQUEST_MESSAGES = 5
+"""Messages of the customer in which a request for money is open."""
 AMOUNT = re.compile(r"[0-9]+(?:[.,][0-9]+)*")
 
 
@@ -45,12 +47,31 @@ def words_of(state: Any) -> str:
     return next((str(one.text) for one in reversed(state["messages"]) if isinstance(one, HumanMessage)), "")
 
 
+def money_request_of(messages: list[Any]) -> str:
+    """Return the customer's words from the last request for money on; empty where there is none that is still open.
+
+    It is closed by a later denial, and by a proposal that the customer has answered.
+    """
+    said: list[str] = []
+    for message in reversed(messages):
+        if isinstance(message, ToolMessage) and is_answered_refund(message):
+            return ""
+        if isinstance(message, HumanMessage):
+            said.insert(0, str(message.text))
+            intent = intent_of(said[0])
+            if intent.wants_money:
+                return "\n".join(said)
+            if intent.negated or len(said) == MAX_REQUEST_MESSAGES:
+                return ""
+    return ""
+
+
 async def propose(rpc: Rpc[Any, Any], state: Any, request: Any) -> Proposal:
     """Make the proposal of an effect. Raises RuleViolated where nothing may be proposed."""
     _require_request(words_of(state))
     _require_checked_texts(request, state["messages"])
     if isinstance(request, RefundRequest):
-        return await _refund(words_of(state), request)
+        return await _refund(state["messages"], request)
     if isinstance(request, CreateTicketRequest):
         question = (await policy()).replies_in(language_of(words_of(state))).ticket
         return Proposal("ticket", question.format(subject=request.subject), _texts(request, "subject", "description"))
@@ -74,8 +95,9 @@ def _texts(request: Message, *names: str) -> dict[str, str]:
     return {name: getattr(request, name) for name in names}
 
 
-async def _refund(words: str, request: RefundRequest) -> Proposal:
+async def _refund(messages: list[Any], request: RefundRequest) -> Proposal:
     """Propose a refund that the customer has asked for, as the invoice and billing's preview state it."""
+    words = money_request_of(messages)
     _require_asked_for(words, request)
     asked = PreviewRefundRequest(charge_id=request.charge_id, amount=request.amount, lines=request.lines)
     preview = await call(BillingService.PreviewRefund, asked)
@@ -97,8 +119,8 @@ async def _refund(words: str, request: RefundRequest) -> Proposal:
 
 def _require_asked_for(words: str, request: RefundRequest) -> None:
     """Raises RuleViolated unless the customer asks for money in their own words, and states this amount."""
-    if not intent_of(words).wants_money:
-        raise RuleViolated("the customer has not asked for a refund in their last message", rule="refund.not_asked_for")
+    if not words:
+        raise RuleViolated("the customer has not asked for a refund", rule="refund.not_asked_for")
     currency = request.amount.currency_code
     stated = {parse_amount(number.replace(",", "."), currency) for number in AMOUNT.findall(words)}
     if request.amount.amount_minor not in stated:

@@ -144,6 +144,25 @@ async def test_refund_that_billing_denies_is_not_proposed() -> None:
     await refused("Could you please refund the 5000.00 EUR?", amount=amount)
 
 
+async def test_request_for_money_is_open_until_it_is_answered() -> None:
+    """The customer may name the invoice in a further message; a second refund has to be asked for anew."""
+    again = wants("billing_Refund", **REFUND)
+    harness = agent("Which invoice?", again, "We have refunded 18.90 EUR.", again, "Nothing more to do.")
+    await harness.run(says("The ink arrived cracked. Could you please refund the 18.90 EUR?"))
+    [question] = (await harness.run(says("It is INV-1."))).questions
+    [approval] = (await harness.answer(question, "yes")).approvals
+    assert (await harness.approve(approval)).output["outcome"] == "changed"
+    result = await harness.run(says("Thank you, that was fast."))
+    assert (result.questions, len(harness.executed(BillingService.Refund))) == ([], 1)
+
+
+async def test_request_for_money_that_is_taken_back_is_closed() -> None:
+    harness = agent("Which invoice?", wants("billing_Refund", **REFUND), "As you wish.")
+    await harness.run(says("The ink arrived cracked. Could you please refund the 18.90 EUR?"))
+    result = await harness.run(says("I do not want a refund any more."))
+    assert (result.status, result.questions) == ("success", [])
+
+
 async def test_declined_refund_is_not_made() -> None:
     harness = agent(wants("billing_Refund", **REFUND), "As you wish.")
     [question] = (await harness.run(says(DAMAGED))).questions
