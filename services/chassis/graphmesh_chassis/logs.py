@@ -8,6 +8,8 @@ from typing import Any, TextIO, cast
 import structlog
 from structlog.typing import EventDict
 
+from graphmesh_chassis.redaction import DEFAULT
+
 without_locals = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 """Formats tracebacks without the values of variables, which hold customers' data."""
 
@@ -35,6 +37,11 @@ def _shorten(chain: list[dict[str, Any]]) -> None:
             _shorten(member)
 
 
+def redact(_: Any, __: str, entry: EventDict) -> EventDict:
+    """Replace personal data and secrets in the texts of an entry, also in those of exceptions."""
+    return {key: DEFAULT.redact_value(value) for key, value in entry.items()}
+
+
 class _BestEffortStream:
     """A text stream that drops what cannot be written, to a full disk or a closed pipe, so that no call fails by it."""
 
@@ -59,6 +66,7 @@ def configure_logs(service: str, level: str) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.ExceptionRenderer(without_locals),
             shorten_exceptions,
+            redact,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),

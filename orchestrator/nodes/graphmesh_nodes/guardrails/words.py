@@ -94,11 +94,11 @@ def _folded(char: str) -> str:
 def _letters(char: str) -> Iterator[str]:
     decomposed = "".join(part for part in unicodedata.normalize("NFKD", char) if not _is_mark(part))
     for part in unicodedata.normalize("NFC", decomposed).casefold():
-        part = _OTHER_FORMS.get(part, part)
-        if is_unspaced(part):
-            yield f" {part} "
-        elif not _is_mark(part):
-            yield part if part.isalnum() else " "
+        for letter in _OTHER_FORMS.get(part, part):
+            if is_unspaced(letter):
+                yield f" {letter} "
+            elif not _is_mark(letter):
+                yield letter if letter.isalnum() else " "
 
 
 def _is_mark(char: str) -> bool:
