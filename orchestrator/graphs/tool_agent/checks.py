@@ -35,8 +35,8 @@ def problem_of(text: str, messages: list[Any]) -> str:
     known = _numbers("\n".join(_sources(messages)))
     if unknown := [number for number in NUMBER.findall(text) if not _is_known(number, known)]:
         return f"has the number {unknown[0]}, which neither a tool nor the customer has stated"
-    if not has_changed(messages) and next(_CLAIMS.matches(words(text)), None):
-        return "claims that something was done, and nothing was"
+    if next(_CLAIMS.matches(words(text)), None):
+        return "claims that something was done, which code states"
     return ""
 
 
@@ -50,10 +50,11 @@ def checked_answer(answer: str, state: Any) -> str:
     return "" if problem_of(answer, state["messages"]) else answer
 
 
-def has_changed(messages: list[Any]) -> bool:
-    """Whether a tool of the present turn has made an effect."""
+def effects_of(messages: list[Any]) -> list[ToolMessage]:
+    """Return the results of the effects that were made in the present turn."""
     turn = takewhile(lambda one: not isinstance(one, HumanMessage), reversed(messages))
-    return any(isinstance(one, ToolMessage) and one.name in EFFECT_NAMES and one.status == "success" for one in turn)
+    results = [one for one in turn if isinstance(one, ToolMessage)]
+    return [one for one in reversed(results) if one.name in EFFECT_NAMES and one.status == "success"]
 
 
 def is_answered_refund(result: ToolMessage) -> bool:

@@ -54,7 +54,7 @@ def after_receive(state: State) -> Literal["agent", "hand_over"]:
 def after_review(state: State) -> Literal["hand_over", "quote", "__end__"]:
     if state["reason"]:
         return "hand_over"
-    return "quote" if is_offline(state["messages"][-1]) else "__end__"
+    return "quote" if not state["answer"] and is_offline(state["messages"][-1]) else "__end__"
 
 
 def after_quote(state: State) -> Literal["hand_over", "__end__"]:

@@ -12,7 +12,8 @@ from graphmesh_nodes.guardrails.middleware import FAILURE, UNCERTAIN, is_offline
 from graphmesh_nodes.guardrails.urgency import urgency_of
 from langchain_core.messages import AIMessage, HumanMessage
 
-from tool_agent.checks import has_changed, has_link
+from tool_agent.checks import has_link
+from tool_agent.deeds import deeds_of
 from tool_agent.policy import Replies, policy
 from tool_agent.records import named_records
 from tool_agent.state import State
@@ -39,18 +40,20 @@ def receive(state: State) -> Update:
     }
 
 
-def review(state: State) -> Update:
-    """Take the agent's answer, unless it has none, or an effect may have happened."""
+async def review(state: State) -> Update:
+    """Take the agent's answer, unless it has none, or an effect may have happened. What was done is stated by code."""
     last = state["messages"][-1]
     failure = str(last.response_metadata.get(FAILURE, ""))
     notes = [f"The model has not answered: {failure}."] if failure else []
     if failure == UNCERTAIN:
         return {"reason": "uncertain", "notes": ["A change was not confirmed by its service: look it up."]}
+    if deeds := deeds_of(state["messages"], await replies(state)):
+        return {"answer": " ".join(filter(None, (str(last.text).strip(), deeds))), "outcome": "changed", "notes": notes}
     if is_offline(last):
         return {"notes": notes}
     if not str(last.text).strip():
         return {"reason": "unanswered", "notes": ["The answer was empty, or refused by its checks."]}
-    return {"answer": str(last.text), "outcome": "changed" if has_changed(state["messages"]) else "answered"}
+    return {"answer": str(last.text)}
 
 
 async def quote(state: State) -> Update:

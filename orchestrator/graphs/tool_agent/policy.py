@@ -26,6 +26,9 @@ class Replies(BaseModel):
     invoice: str = Field(description="without a model, with {invoice}, {total} and {outstanding}")
     order: str = Field(description="likewise, with {order} and {status}")
     ticket_status: str = Field(description="likewise, with {ticket} and {status}")
+    refunded: str = Field(description="what was done, in place of the model's words, with {amount} and {id}")
+    opened: str = Field(description="likewise, with {id}")
+    commented: str = Field(description="likewise, with {id}")
 
 
 class Policy(BaseModel):

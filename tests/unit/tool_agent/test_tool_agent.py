@@ -123,6 +123,16 @@ async def test_refund_is_made_after_confirmation_and_approval() -> None:
     assert harness.calls(BillingService.Refund) == []
     result = await harness.approve(approval)
     assert (result.output["outcome"], len(harness.executed(BillingService.Refund))) == ("changed", 1)
+    assert result.output["answer"] == "We have refunded 18.90 EUR (re_1)."
+
+
+@pytest.mark.parametrize("words", ["Your account has been deleted.", "We have refunded 3340 EUR.", ""])
+async def test_code_states_what_was_done(words: str) -> None:
+    """Whatever the model claims beside it."""
+    harness = agent(wants("ticketing_CreateTicket", subject="Late parcel"), words)
+    [question] = (await harness.run(says("Bitte ein Ticket eröffnen."))).questions
+    result = await harness.answer(question, "ja")
+    assert result.output["answer"] == "Das Ticket T-1001 ist eröffnet."
 
 
 @pytest.mark.parametrize(
