@@ -192,12 +192,13 @@ def _lines_of(request: Request, invoice: Invoice, left: Sequence[Line], policy: 
     if request.choice and request.choice["line_id"]:
         quantity, line_id = request.choice["quantity"], request.choice["line_id"]
         return [_part(line, quantity) for line in left if line["line_id"] == line_id and quantity <= line["quantity"]]
-    named = _mentioned(request, left, extra)
+    wants_all = has_phrase(request.message, policy.wording.everything)
+    named = [] if wants_all else _mentioned(request, left, extra)
     if stated := _stated(request, invoice):
-        return _lines_of_price(stated, left, named) or []
+        return _lines_of_price(stated, named or left)
     if named:
         return _whole(named)
-    if has_phrase(request.message, policy.wording.everything):
+    if wants_all:
         return [_part(line, line["quantity"]) for line in left]
     return _whole([line for line in left if line["description"] not in extra] or left)
 
@@ -216,19 +217,15 @@ def _stated(request: Request, invoice: Invoice) -> set[int]:
     return {value or 0 for value, has_unit in values if has_unit or value in prices}
 
 
-def _lines_of_price(stated: set[int], left: Sequence[Line], named: Sequence[Line]) -> list[ClaimedLine] | None:
-    """Return the items that cost the amount together; of several possibilities the one that the message names."""
+def _lines_of_price(stated: set[int], lines: Sequence[Line]) -> list[ClaimedLine]:
+    """Return the items that cost the amount together; none where it is no price of them, or of several."""
     if len(stated) > 1:
-        return None
+        return []
     [price] = stated
-    for group in (named, left):
-        if group and sum(line["amount"] for line in group) == price:
-            return [_part(line, line["quantity"]) for line in group]
-    for group in [named] if named else [left]:
-        found = [part for line in group for part in _parts(line) if part["amount"] == price]
-        if found:
-            return found if len(found) == 1 else None
-    return None
+    if sum(line["amount"] for line in lines) == price:
+        return [_part(line, line["quantity"]) for line in lines]
+    found = [part for line in lines for part in _parts(line) if part["amount"] == price]
+    return found if len(found) == 1 else []
 
 
 def _parts(line: Line) -> Iterable[ClaimedLine]:

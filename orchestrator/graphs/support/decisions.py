@@ -169,7 +169,8 @@ def _refund_status(state: State) -> Update | None:
     if not asks and understanding["topic"] != "refund_status":
         return None
     has_refund = any(line["refunded"] for invoice in state["invoices"] or [] for line in invoice["lines"])
-    step = "draft" if not has_refund and _score(state) >= CLEARLY_COVERED else "refund_status"
+    is_covered = _score(state) >= policy_of(state).confidence.answer
+    step = "draft" if is_covered and not has_refund else "refund_status"
     return {"category": "refund_status", "step": step}
 
 

@@ -151,6 +151,14 @@ async def test_gives_up_asking(harness: GraphHarness, shop: Shop) -> None:
     assert outcomes == ["clarify", "clarify", "escalated"]
 
 
+async def test_an_amount_that_is_not_the_price_of_the_item_is_not_guessed(harness: GraphHarness) -> None:
+    """Whether all of the invoice or one item is meant, the customer has to state."""
+    output = (await ask(harness, "The ink arrived damaged. Please refund the 45.00 EUR of INV-1.")).output
+    assert (output["outcome"], harness.calls(PREVIEW)) == ("clarify", [])
+    [question] = (await ask(harness, "everything")).questions
+    assert question.value["proposal"]["amount"] == 45_00
+
+
 async def test_shipping_is_no_item(harness: GraphHarness, shop: Shop) -> None:
     shop.invoices = [invoice("INV-1", INK, SHIPPING)]
     [question] = (await ask(harness, "My order was damaged, please refund it.")).questions
