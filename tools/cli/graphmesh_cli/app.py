@@ -28,9 +28,7 @@ class Entry(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Entry(
-        "graphmesh_cli.commands.demo:demo", "Start a mesh with sample data and send it three support requests."
-    ),
+    "demo": Entry("graphmesh_cli.commands.demo:demo", "Start a mesh with sample data and show each agent at work."),
     "up": Entry("graphmesh_cli.commands.up:up", "Start the whole mesh on this machine and keep it running."),
     "run": Entry("graphmesh_cli.commands.runs:run", "Begin a run of a graph and watch it."),
     "watch": Entry("graphmesh_cli.commands.runs:watch", "Show the events of a run."),
@@ -64,6 +62,7 @@ COMMANDS = {
     ),
     "ingest": Entry("graphmesh_cli.commands.ingest:ingest_command", "Store a folder of documents in retrieval."),
     "sql": Entry("graphmesh_cli.commands.sql:sql", "Run one SELECT on the warehouse, or describe its tables."),
+    "chart": Entry("graphmesh_cli.commands.chart:chart", "Draw the chart in a run's output."),
     "statement": Entry(
         "graphmesh_cli.commands.statement:statement", "Show what a customer was invoiced, has paid and has got back."
     ),
