@@ -5,9 +5,10 @@ import tomllib
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from graphmesh.billing.v1 import BillingService
+from graphmesh_nodes.guardrails.answers import leaks, phrases_of
 from graphmesh_nodes.guardrails.lexicon import Lexicon
 from graphmesh_nodes.guardrails.words import words
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
@@ -15,11 +16,8 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from tool_agent import prompts
 from tool_agent.rpcs import EFFECTS
 
-LEAKED_WORDS: Final = 8
-"""Words of the instructions in a row that no text has."""
 NUMBER = re.compile(r"[0-9]+(?:[.,'’\u00a0\u202f][0-9]+)*")
 DIGITS = re.compile(r"[0-9]+")
-LINK = re.compile(r"//|www\.|!\[|\]\(|<[a-z/!]", re.IGNORECASE)
 REFUND_NAME = BillingService.Refund.tool.replace(".", "_")
 DECLINED = "DECLINED:"
 """In the result of a call whose proposal was declined."""
@@ -28,21 +26,14 @@ EFFECT_NAMES = frozenset(rpc.tool.replace(".", "_") for rpc in EFFECTS)
 
 def problem_of(text: str, messages: list[Any]) -> str:
     """Return the rule that a text breaks in a conversation; empty where it breaks none."""
-    if _leaks(text):
-        return "repeats the instructions"
-    if has_link(text):
-        return "has a link, an image or markup"
+    if broken := leaks(text, instructions=_INSTRUCTIONS):
+        return f"may not have: {', '.join(broken)}"
     known = _numbers("\n".join(_sources(messages)))
     if unknown := [number for number in NUMBER.findall(text) if not _is_known(number, known)]:
         return f"has the number {unknown[0]}, which neither a tool nor the customer has stated"
     if next(_CLAIMS.matches(words(text)), None):
         return "claims that something was done, which code states"
     return ""
-
-
-def has_link(text: str) -> bool:
-    """Whether a text has a link, an image or markup."""
-    return LINK.search(text) is not None
 
 
 def checked_answer(answer: str, state: Any) -> str:
@@ -60,15 +51,6 @@ def effects_of(messages: list[Any]) -> list[ToolMessage]:
 def is_answered_refund(result: ToolMessage) -> bool:
     """Whether a message of a tool is that of a refund which the customer has confirmed or declined."""
     return result.name == REFUND_NAME and (result.status == "success" or DECLINED in str(result.text))
-
-
-def _leaks(text: str) -> bool:
-    return not _INSTRUCTIONS.isdisjoint(_rows(text))
-
-
-def _rows(text: str) -> Iterator[tuple[str, ...]]:
-    said = [word for word in words(text) if word.isalnum()]
-    return (tuple(said[at : at + LEAKED_WORDS]) for at in range(len(said) - LEAKED_WORDS + 1))
 
 
 def _numbers(text: str) -> set[str]:
@@ -94,7 +76,7 @@ def _is_source(message: Any) -> bool:
     return not isinstance(message, ToolMessage) or message.status == "success"
 
 
-_INSTRUCTIONS = frozenset(_rows(prompts.SYSTEM))
+_INSTRUCTIONS = phrases_of(prompts.SYSTEM)
 _CLAIMS = Lexicon(
     (phrase, language)
     for language, phrases in tomllib.loads(Path(__file__).with_name("claims.toml").read_text(encoding="utf-8")).items()

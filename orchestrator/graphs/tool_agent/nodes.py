@@ -6,13 +6,13 @@ from graphmesh.retrieval.v1 import Passage, RetrievalService, SearchRequest
 from graphmesh.ticketing.v1 import CreateTicketRequest, TicketingService
 from graphmesh_nodes import call
 from graphmesh_nodes.errors import GraphmeshError
+from graphmesh_nodes.guardrails.answers import leaks
 from graphmesh_nodes.guardrails.intent import intent_of
 from graphmesh_nodes.guardrails.languages import language_of
 from graphmesh_nodes.guardrails.middleware import FAILURE, UNCERTAIN, is_offline
 from graphmesh_nodes.guardrails.urgency import urgency_of
 from langchain_core.messages import AIMessage, HumanMessage
 
-from tool_agent.checks import has_link
 from tool_agent.deeds import deeds_of
 from tool_agent.policy import Replies, policy
 from tool_agent.records import named_records
@@ -72,7 +72,7 @@ async def quote(state: State) -> Update:
         found = (await call(RetrievalService.Search, query)).passages
     except GraphmeshError as error:
         return {"reason": "unanswered", "notes": [*state["notes"], f"The articles could not be read: {error.reason}."]}
-    passages = [passage for passage in found if not has_link(_quotation(passage))]
+    passages = [passage for passage in found if not leaks(_quotation(passage), hosts=rules.link_hosts)]
     if not passages:
         return {"reason": "unanswered"}
     answer = f"{texts.quoted}\n\n{_quotation(passages[0])}"

@@ -37,7 +37,7 @@ class Policy(BaseModel):
     min_score: Annotated[float, Field(ge=0, le=1)]
     """The least score of a passage that is quoted without a model."""
     link_hosts: tuple[str, ...]
-    """Hosts that links and images of an answer may name."""
+    """Hosts that links of quoted articles may name; a model writes none."""
     replies: Annotated[Mapping[str, Replies], Field(min_length=1)]
     """By language; `en` serves those that have none."""
 
