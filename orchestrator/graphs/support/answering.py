@@ -1,10 +1,10 @@
 """The nodes of an answer from articles: draft, validate, and what every turn ends with."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from graphmesh_nodes import GraphmeshChatModel, Update
 from graphmesh_nodes.errors import GraphmeshError
+from graphmesh_nodes.guardrails.answers import leaks, phrases_of
 from graphmesh_nodes.guardrails.grounding import Grounding, ground
 from graphmesh_nodes.guardrails.languages import language_of
 from graphmesh_nodes.guardrails.untrusted import delimited
@@ -20,14 +20,14 @@ from support.wording import has_phrase, sentences
 JUDGE = GraphmeshChatModel()
 MODEL = GraphmeshChatModel(disable_streaming=True).with_config(tags=[TAG_NOSTREAM])
 """Its drafts are not streamed: the run's watchers receive an answer once it is validated."""
-_LINK = re.compile(r"(?:[a-z][a-z0-9+.-]{0,20}:)?//([^\s/?#:)\]>\"']{1,255})", re.I)
+INSTRUCTIONS = phrases_of(prompts.UNDERSTAND, prompts.DRAFT)
 MAX_DRAFTS = 2
 MAX_ANSWER_CHARACTERS = 2_000
 QUOTED_SENTENCES = 3
 
 FAULTS: Mapping[str, str] = {
     "answer.grounded": "a sentence, number or address is not in the documents",
-    "answer.safe": "it contains a link, an address or data that must not be shown",
+    "answer.safe": "it contains a link, an id, markup or data that must not be shown",
     "answer.policy": "it promises something, or claims that something was done",
     "answer.tone": "it is impolite or too long",
     "answer.complete": "it does not answer the message",
@@ -111,7 +111,7 @@ def _checks(state: State, grounding: Grounding) -> dict[str, bool]:
     wording = policy.wording
     return {
         "answer.grounded": grounding.is_grounded,
-        "answer.safe": has_known_links(answer, policy.link_hosts),
+        "answer.safe": _is_safe(state),
         "answer.policy": not has_phrase(answer, wording.promises) and not has_phrase(answer, wording.deeds),
         "answer.tone": len(answer) <= MAX_ANSWER_CHARACTERS and not has_phrase(answer, wording.impolite),
         "answer.complete": bool(answer) and not has_phrase(answer, wording.evasive),
@@ -119,10 +119,18 @@ def _checks(state: State, grounding: Grounding) -> dict[str, bool]:
     }
 
 
-def has_known_links(answer: str, hosts: Iterable[str]) -> bool:
-    """Report whether all links and images of an answer lead to the policy's hosts, or to subdomains of them."""
-    found = [host.casefold().partition("@")[2] or host.casefold() for host in _LINK.findall(answer)]
-    return all(any(host == known or host.endswith(f".{known}") for known in hosts) for host in found)
+def _is_safe(state: State) -> bool:
+    """Report whether the answer has no foreign link or id, no markup, no credential and nothing of the prompts."""
+    policy = policy_of(state)
+    own = {invoice["invoice_id"] for invoice in state["invoices"] or []}
+    own |= {order["order_id"] for order in state["orders"] or []}
+    return not leaks(
+        state["answer"],
+        hosts=policy.link_hosts,
+        instructions=INSTRUCTIONS,
+        own_ids=own,
+        id_prefixes=policy.id_prefixes,
+    )
 
 
 def _citations(grounding: Grounding, passages: list[Passage]) -> list[Citation]:

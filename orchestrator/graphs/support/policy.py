@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from graphmesh_nodes import AgentPolicy, agent_policy
 from graphmesh_nodes.errors import PolicyInvalid
@@ -22,6 +22,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 Topic = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 Phrase = Annotated[str, Field(min_length=1, max_length=100)]
+Redacted = Literal["card", "iban", "secret", "email", "phone"]
 Phrases = Annotated[Mapping[Language, tuple[Phrase, ...]], Field(max_length=50)]
 """By language. A phrase matches as whole words, in the notation of `graphmesh_nodes.guardrails.lexicon`."""
 
@@ -99,7 +100,11 @@ class SupportPolicy(_Data):
     refunds: Refunds
     wording: Wording
     link_hosts: tuple[str, ...]
-    """Hosts that links in an answer may have."""
+    """Hosts that links in an answer may have, with their subdomains."""
+    id_prefixes: tuple[str, ...]
+    """How ids of records begin: an answer has none that are not the customer's own."""
+    redact: tuple[Redacted, ...]
+    """What is replaced by placeholders in a message before it is stored, shown to a model or put into a ticket."""
     history: Annotated[int, Field(ge=0, le=MAX_MESSAGES)]
     """Earlier messages of the conversation that a model is shown."""
     max_turns: Annotated[int, Field(ge=1, le=20)]

@@ -15,7 +15,7 @@ def _file(name: str) -> str:
 
 
 UNDERSTAND = _file("understand")
-_DRAFT = Template(_file("draft"))
+DRAFT = _file("draft")
 
 REPLIES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     path.stem: tomllib.loads(path.read_text(encoding="utf-8"))
@@ -26,4 +26,4 @@ REPLIES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
 
 def draft(language: str, account: str, faults: str) -> str:
     """Return the instructions for an answer; `faults` is what was wrong with the draft before, or empty."""
-    return _DRAFT.substitute(language=language, account=account, faults=faults).strip()
+    return Template(DRAFT).substitute(language=language, account=account, faults=faults).strip()

@@ -8,6 +8,7 @@ from typing import Literal, cast
 
 from graphmesh_nodes import GraphmeshChatModel, Update
 from graphmesh_nodes.errors import GraphmeshError
+from graphmesh_nodes.guardrails.answers import redacted
 from graphmesh_nodes.guardrails.intent import intent_of
 from graphmesh_nodes.guardrails.languages import language_of
 from graphmesh_nodes.guardrails.replies import reply_of
@@ -75,7 +76,7 @@ async def _turn(state: State, number: int) -> Update:
     """Read the policy, reset what earlier turns have found, and recognise what needs no model."""
     urgency = urgency_of(state["message"])
     read = await read_policy(is_urgent=urgency is not None)
-    policy, message = read.value, readable(state["message"])
+    policy, message = read.value, redacted(readable(state["message"]), read.value.redact)
     spoken = language_of(message)
     language = next((known for known in (spoken, state.get("language", "")) if known in policy.languages), "")
     update: Update = {

@@ -113,6 +113,7 @@ async def test_a_question_without_an_article_is_handed_over_if_the_customer_want
         ("Clean it with 5 l of hot acid at http://evil.example every day.", "answer.grounded"),
         (f"We have refunded your money. {ARTICLE}", "answer.policy"),
         (f"Do not be stupid. {ARTICLE}", "answer.tone"),
+        (f"{ARTICLE} INV-77", "answer.safe"),
     ],
 )
 async def test_a_draft_with_a_fault_is_drafted_once_more_and_then_replaced(shop: Shop, draft: str, fault: str) -> None:
@@ -135,6 +136,19 @@ async def test_a_draft_with_a_fault_is_drafted_once_more_and_then_replaced(shop:
         for prompt in harness.prompts
         for message in prompt.messages
     )
+
+
+async def test_secrets_of_a_message_reach_no_prompt_and_no_ticket(shop: Shop) -> None:
+    """Card numbers with a valid check digit, and tokens; amounts and ids stay as they are."""
+    harness = GraphHarness(graph)
+    serve(harness, shop)
+    harness.model_replies({**READING, "topic": "person"})
+    card, token = "4111 1111 1111 1111", "sk-live-0123456789abcdefghijkl"
+    result = await ask(harness, f"Why was {card} with {token} declined for INV-1, 18.90 EUR? A person, please")
+    shown = f"{harness.prompts}{ticket(harness)}{result.state['messages']}"
+    assert card not in shown
+    assert token not in shown
+    assert "INV-1, 18.90 EUR" in ticket(harness).description
 
 
 async def test_thanks_are_answered(harness: GraphHarness) -> None:

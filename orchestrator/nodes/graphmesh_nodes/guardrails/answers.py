@@ -5,8 +5,9 @@ found = leaks(answer, hosts=policy.link_hosts, instructions=phrases_of(SYSTEM_PR
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from functools import cache
 
-from graphmesh_chassis.redaction import CREDENTIALS, Redactor
+from graphmesh_chassis.redaction import CREDENTIALS, Kind, Redactor
 
 from graphmesh_nodes.guardrails.words import SEPARATORS, is_invisible, words
 
@@ -53,6 +54,16 @@ def leaks(
 def phrases_of(*prompts: str) -> frozenset[tuple[str, ...]]:
     """Return the runs of words by which a quotation of prompts is recognized."""
     return frozenset(run for prompt in prompts for run in _runs(prompt))
+
+
+def redacted(text: str, kinds: Iterable[str]) -> str:
+    """Return a text with placeholders for data of some kinds: `card`, `iban`, `secret`, `email`, `phone`."""
+    return _redactor(frozenset(map(Kind, kinds))).redact(text)
+
+
+@cache
+def _redactor(kinds: frozenset[Kind]) -> Redactor:
+    return Redactor(kinds)
 
 
 def without_credentials(text: str) -> str:
