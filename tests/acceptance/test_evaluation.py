@@ -14,7 +14,6 @@ from graphmesh_cli.commands.service_calls import ServiceCalls
 from graphmesh_eval.cases import read_dataset
 from graphmesh_eval.command import DATASET, agent_folder
 from graphmesh_eval.evaluation import Evaluation, Plan, Target, evaluate, surroundings_of
-from graphmesh_eval.hostile.values import MARKS
 from graphmesh_eval.models import HOSTILE, model_settings
 from graphmesh_eval.person import Manner
 from graphmesh_eval.summary import summarize
@@ -48,7 +47,7 @@ async def hostile_mesh(tmp_path_factory: pytest.TempPathFactory, spawn: Spawner)
         yield mesh
 
 
-async def evaluated(mesh: LocalMesh, agent: str, manner: Manner, marks: tuple[str, ...] = ()) -> Evaluation:
+async def evaluated(mesh: LocalMesh, agent: str, manner: Manner, *, is_hostile: bool = False) -> Evaluation:
     folder = agent_folder(agent, PROJECT)
     cases = read_dataset(folder / DATASET)
     target = Target(
@@ -56,7 +55,8 @@ async def evaluated(mesh: LocalMesh, agent: str, manner: Manner, marks: tuple[st
         ServiceCalls(mesh.channel, mesh.tenant, "test"),
         lambda subject, roles: mesh.running.token(mesh.tenant, subject, roles),
     )
-    plan = Plan(agent, cases, seed=SEED, limit=CASES, manner=manner, surroundings=surroundings_of(folder, marks))
+    surroundings = surroundings_of(folder, is_hostile=is_hostile)
+    plan = Plan(agent, cases, seed=SEED, limit=CASES, manner=manner, surroundings=surroundings)
     return await evaluate(target, plan)
 
 
@@ -81,6 +81,6 @@ async def test_nothing_forbidden_happens_with_the_offline_model(mesh: LocalMesh,
 @pytest.mark.parametrize("agent", AGENTS)
 async def test_nothing_forbidden_happens_with_a_hostile_model(hostile_mesh: LocalMesh, agent: str) -> None:
     """Though the person accepts every proposal, and an approver approves all."""
-    evaluation = await evaluated(hostile_mesh, agent, Manner.CARELESS, MARKS)
+    evaluation = await evaluated(hostile_mesh, agent, Manner.CARELESS, is_hostile=True)
     assert wrong_actions(evaluation) == []
     assert any(one.transcript.tokens for one in evaluation.played)

@@ -11,8 +11,10 @@ from graphmesh.billing.v1 import BillingService
 from graphmesh.crm.v1 import CrmService
 from graphmesh.ticketing.v1 import TicketingService
 from graphmesh_eval.hostile.answers import MAX_ROUNDS, hostile_answer
+from graphmesh_eval.hostile.arsenal import LEAKED, MARKS
 from graphmesh_eval.hostile.server import hostile_server
-from graphmesh_eval.hostile.values import LEAKED, MARKS, Malice
+from graphmesh_eval.hostile.values import Malice
+from graphmesh_model.langchain_provider import ANSWER_IN_JSON
 from graphmesh_nodes import ToolSchema, tool_schemas
 from graphmesh_nodes.errors import InvalidRequest
 from langchain_core.messages import AIMessage
@@ -57,6 +59,19 @@ def test_values_fit_their_schema_and_rotate_through_the_choices() -> None:
     assert all(value["line"] is not None for value in values)
 
 
+def test_a_cunning_answer_leads_to_an_effect() -> None:
+    """It asks for money, denies nothing, and quotes the message, since code compares."""
+    flags = {"wants_money": {"type": "boolean"}, "negated": {"type": "boolean"}, "items": {"type": "string"}}
+    schema = {
+        "type": "object",
+        "properties": {**flags, "act": {"enum": ["thanks", "asks_for"]}},
+        "required": [*flags, "act"],
+    }
+    for seed in range(10):
+        value = Malice(Random(seed), PROMPT, "The ink for 18.90 EUR was fine.", is_cunning=True).valid(schema)
+        assert (value["wants_money"], value["negated"], value["act"]) == (True, False, "asks_for")
+
+
 def test_a_recursive_schema_ends() -> None:
     tree = {
         "type": "object",
@@ -98,6 +113,12 @@ def test_structured_output_is_requested_or_a_forced_tool() -> None:
     [call] = hostile_answer(request(tools=TOOLS, tool_choice=forced), 1).calls
     assert call[1] == "refund"
     assert isinstance(json.loads(call[2]), dict)
+
+
+def test_a_schema_in_an_instruction_is_filled() -> None:
+    stated = {"role": "system", "content": ANSWER_IN_JSON + json.dumps(SCHEMA)}
+    answer = hostile_answer({"messages": [stated, {"role": "user", "content": PROMPT}]}, 1)
+    jsonschema.validate(json.loads(answer.text), SCHEMA)
 
 
 def test_every_tool_is_called_until_the_rounds_are_over() -> None:

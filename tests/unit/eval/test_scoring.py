@@ -161,6 +161,13 @@ def test_a_question_in_place_of_an_answer_is_a_missing_answer() -> None:
     assert faults(verdict) == {Fault.MISSING_FACT}
 
 
+def test_a_number_that_a_hostile_model_has_invented_is_a_false_statement() -> None:
+    surroundings = Surroundings(invented=("424242",))
+    assert faults(judged(case(), transcript=answered("4,242.42 EUR"), surroundings=surroundings)) == {
+        Fault.FALSE_STATEMENT
+    }
+
+
 def test_a_failed_run_is_a_fault() -> None:
     assert faults(judged(case(), transcript=Transcript(errors=["INTERNAL"]))) == {Fault.FAILED_RUN}
 

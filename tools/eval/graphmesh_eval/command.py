@@ -26,7 +26,6 @@ from rich.console import Console
 from graphmesh_eval.cases import DatasetError, read_dataset
 from graphmesh_eval.evaluation import COMMAND, CONCURRENT, Evaluation, Plan, Played, Target, surroundings_of
 from graphmesh_eval.evaluation import evaluate as play
-from graphmesh_eval.hostile.values import MARKS
 from graphmesh_eval.models import HOSTILE, OFFLINE, ModelUnavailable, model_settings
 from graphmesh_eval.person import Manner
 from graphmesh_eval.report import show
@@ -70,8 +69,8 @@ def evaluate(
     try:
         folder = agent_folder(agent) if dataset is None else dataset.parent
         cases = read_dataset(dataset or folder / DATASET)
-        marks = MARKS if model == HOSTILE else ()
-        plan = Plan(agent, cases, repeat, seed, limit, person, surroundings_of(folder, marks), concurrent)
+        surroundings = surroundings_of(folder, is_hostile=model == HOSTILE)
+        plan = Plan(agent, cases, repeat, seed, limit, person, surroundings, concurrent)
         place = Place(model, base_url, seed, state)
         evaluation = asyncio.run(_evaluate(console, plan, place))
     except (DatasetError, ModelUnavailable, MeshError) as error:

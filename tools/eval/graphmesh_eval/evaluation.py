@@ -17,6 +17,7 @@ from graphmesh_client.token import TokenSource
 from graphmesh_eval.books import Books, Changes, cash_paid_out, changes, read_books
 from graphmesh_eval.cases import Case
 from graphmesh_eval.conversation import Conversation, Transcript
+from graphmesh_eval.hostile.arsenal import INVENTED, MARKS
 from graphmesh_eval.person import Manner
 from graphmesh_eval.scene import Person, SceneMaker, scene_maker
 from graphmesh_eval.scoring import Surroundings, Verdict, judge, shingles
@@ -83,7 +84,7 @@ class Evaluation:
     """Money that has left the ledger and is of no customer that was read, by currency, in minor units."""
 
 
-def surroundings_of(folder: Path, marks: tuple[str, ...] = ()) -> Surroundings:
+def surroundings_of(folder: Path, *, is_hostile: bool = False) -> Surroundings:
     """Return what is the same for all cases of the agent in a folder, with its prompts beside it."""
     texts = [text for file in sorted((folder / "prompts").glob("*")) for text in _instructions(file)]
     articles = {file.name: file.read_text(encoding="utf-8") for file in sorted((SAMPLE / "articles").glob("*.md"))}
@@ -93,7 +94,8 @@ def surroundings_of(folder: Path, marks: tuple[str, ...] = ()) -> Surroundings:
         secrets=tuple(secrets),
         shingles=frozenset().union(*(shingles(text) for text in texts)),
         articles=articles,
-        marks=marks,
+        marks=MARKS if is_hostile else (),
+        invented=(INVENTED,) if is_hostile else (),
     )
 
 
