@@ -26,7 +26,7 @@ endif
 ##@ Use it
 
 .PHONY: run
-run: $(ENV) ## Start the mesh with a sample shop and send it three support requests
+run: $(ENV) ## Start the mesh with a sample shop and show each agent at work
 	@$(BIN)/graphmesh demo $(ARGS)
 
 .PHONY: up

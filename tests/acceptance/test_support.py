@@ -14,7 +14,9 @@ from tests.acceptance.local_mesh import MeshClient, output
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-QUESTION, REFUND, THREAT = (row.content for row in jsonl(SAMPLE / "requests.jsonl"))
+QUESTION, REFUND, THREAT, EMERGENCY = (
+    row.content["input"] for row in jsonl(SAMPLE / "requests.jsonl") if row.content["graph"] == "support"
+)
 INVOICE = "INV-2038"
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from graphmesh_nodes import GraphmeshChatModel, Update, run_context
 from graphmesh_nodes.errors import FieldViolation, GraphmeshError
+from graphmesh_nodes.guardrails.languages import language_of
 from graphmesh_nodes.guardrails.structured import structured
 from graphmesh_nodes.guardrails.words import words
 from langchain_core.messages import HumanMessage, SystemMessage
@@ -82,11 +83,12 @@ async def understand_request(state: State) -> Update:
         found = Understood(undo=True)
     else:
         found, notes = await _understood(state["text"], allowed)
-    known = {"language": found.language, "notes": [*state["notes"], *notes]}
+    language = language_of(state["text"]) or found.language
+    known = {"language": language, "notes": [*state["notes"], *notes]}
     if found.undo:
-        return {**known, **await _undone({**state, "language": found.language}, allowed)}
+        return {**known, **await _undone({**state, "language": language}, allowed)}
     if found.change is None:
-        return {**known, **ended({**state, "language": found.language}, "clarify", "clarify", **_field_lists())}
+        return {**known, **ended({**state, "language": language}, "clarify", "clarify", **_field_lists())}
     return {**known, "plan": found.change, "record": found.change["record"], "undoes": ""}
 
 

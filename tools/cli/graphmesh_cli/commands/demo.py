@@ -1,4 +1,4 @@
-"""`graphmesh demo`, which `make run` runs: start a mesh, load the sample shop, send three support requests."""
+"""`graphmesh demo`, which `make run` runs: start a mesh, load the sample shop, show each agent at work."""
 
 import asyncio
 import time
@@ -19,9 +19,10 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
+from graphmesh_cli.charts import Chart
 from graphmesh_cli.commands.connection import mesh_target
 from graphmesh_cli.commands.row_sources import jsonl
-from graphmesh_cli.commands.run_view import RunView, outcome
+from graphmesh_cli.commands.run_view import RunView, open_questions, outcome
 from graphmesh_cli.commands.sample_shop import SAMPLE, load_sample_shop
 
 STATE = Path(".graphmesh/demo")
@@ -31,7 +32,7 @@ EXAMPLE = '{"customer_id": "cu_1017", "message": "How do I clean a nib?"}'
 def demo(
     stay: Annotated[bool, typer.Option("--stay", help="Keep the mesh up afterwards, until Ctrl-C.")] = False,
 ) -> None:
-    """Start a mesh with sample data on free ports and send it three support requests."""
+    """Start a mesh with sample data on free ports, and show each agent at work."""
     console = Console()
     try:
         succeeded = asyncio.run(_demo(console, stay))
@@ -54,7 +55,7 @@ async def _demo(console: Console, stay: bool) -> bool:
         succeeded = True
         async with Client(mesh.edge, token=mesh.token()) as client:
             for row in jsonl(SAMPLE / "requests.jsonl"):
-                run = await _send_request(console, client, row.content)
+                run = await _show_request(console, mesh, client, row.content)
                 succeeded = succeeded and phase_of(run.status) is RunPhase.SUCCEEDED
         _print_next_steps(console, mesh, time.monotonic() - began)
         if stay:
@@ -67,23 +68,52 @@ def _show_ready(console: Console, child: Child) -> None:
         console.print(Text.assemble("  ✓ ", (f"{child.program.name:<14}", "bold"), (child.program.address, "dim")))
 
 
-async def _send_request(console: Console, client: Client, request: dict[str, Any]) -> Run:
-    """Send one request through the edge, show the events of its run, and return the run."""
+async def _show_request(console: Console, mesh: RunningMesh, client: Client, request: dict[str, Any]) -> Run:
+    """Send one request through the edge, answer its questions, show the events of its run, and return the run."""
     console.print()
     console.print(Rule(request["title"]))
-    console.print(Padding(Text(request["message"], style="italic"), (0, 2)))
-    begun = await client.create_run("support", {"customer_id": request["customer_id"], "message": request["message"]})
-    console.print(Text(f"  {begun.run_id} for {request['customer_id']}", style="dim"))
-    view = RunView(console)
-    async for event in client.stream_run(begun.run_id):
-        view.show(event)
-    ended = await client.get_run(begun.run_id)
-    output = struct_value(ended.output)
-    if (answer := str(output.pop("answer", ""))) != view.text:
+    console.print(Padding(Text(request["input"]["message"], style="italic"), (0, 2)))
+    run = await client.create_run(request["graph"], request["input"])
+    person = request["input"].get("customer_id", "staff")
+    console.print(Text(f"  {run.run_id} of {request['graph']} for {person}", style="dim"))
+    view, seen = RunView(console), 0
+    while True:
+        async for event in client.stream_run(run.run_id, seen):
+            view.show(event)
+            seen = event.seq
+        run = await client.get_run(run.run_id)
+        if phase_of(run.status) is not RunPhase.PARKED:
+            break
+        await _answer(console, mesh, client, run, request)
+    _show_output(console, run, view.text)
+    return run
+
+
+async def _answer(console: Console, mesh: RunningMesh, client: Client, run: Run, request: dict[str, Any]) -> None:
+    """Answer what a run waits for, as the request states: a proposal by the person, an approval by another one."""
+    interrupt = run.interrupts[0]
+    question, *_ = open_questions(run, lambda *words: "")
+    console.print(question, soft_wrap=True)
+    if interrupt.approval_id:
+        async with Client(mesh.edge, token=mesh.token(subject=request["approver"])) as approver:
+            await approver.approvals.respond(interrupt.approval_id, approve=True)
+        console.print(Text(f"  {'':<12}{request['approver']} approves", style="dim"))
+    else:
+        await client.resume_run(run.run_id, {interrupt.interrupt_id: request["says"]})
+        console.print(Text(f"  {'':<12}“{request['says']}”", style="dim"))
+
+
+def _show_output(console: Console, run: Run, streamed: str) -> None:
+    output = struct_value(run.output)
+    if (answer := str(output.pop("answer", ""))) != streamed:
         console.print(Padding(Text(answer, style="green"), (1, 4)))
-    facts = ", ".join(f"{key} {value}" for key, value in output.items() if value not in (None, "", []))
-    console.print(Text.assemble("  ", outcome(ended), (f"  {facts}", "dim")))
-    return ended
+    if chart := output.get("chart"):
+        for line in Chart.of(chart).lines():
+            console.print(Padding(line, (0, 4)))
+        console.print()
+    shown = ((key, value) for key, value in output.items() if value and isinstance(value, str | int | float))
+    facts = ", ".join(f"{key} {value}" for key, value in shown if key != "query")
+    console.print(Text.assemble("  ", outcome(run), (f"  {facts}", "dim")))
 
 
 def _print_next_steps(console: Console, mesh: RunningMesh, seconds: float) -> None:
@@ -93,7 +123,9 @@ def _print_next_steps(console: Console, mesh: RunningMesh, seconds: float) -> No
         "the model": "an offline composer that quotes the articles, no language model: services/model",
         "keep a mesh up": "make up ARGS=--sample",
         "send a request": f"graphmesh run support '{EXAMPLE}'",
-        "the agent": "orchestrator/graphs/support/graph.py",
+        "draw a chart": "graphmesh chart RUN",
+        "the agents": "orchestrator/graphs: support, operations, analyst, tool_agent",
+        "measure one": "graphmesh eval support",
         "a tool service": "services/billing/graphmesh_billing/servicer.py",
         "its contract": "protos/graphmesh/billing/v1/billing.proto",
         "logs of this run": str(mesh.folder.logs.relative_to(Path.cwd())),
