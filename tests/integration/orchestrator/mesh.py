@@ -55,6 +55,7 @@ GRAPHS = {
         "approved_until_charged",
         "approved_side_by_side",
     ),
+    "customer_graphs.py": ("charge_own",),
     "interrupt_graphs.py": (
         "ask_twice",
         "ask_both",
