@@ -103,9 +103,11 @@ def intent_of(text: str, language: str = "") -> Intent:
 
 
 def _wants_money(clauses: Sequence[_Clause]) -> bool:
-    """A clause requests it, and no clause with money in it denies or asks about it."""
+    """A clause requests it, no clause with money in it denies or asks about it, and no question has a condition."""
     about_money = [clause for clause in clauses if "money" in clause.found]
     wanted = any(clause.requests for clause in about_money)
+    if any(clause.is_question and "conditions" in clause.found for clause in clauses):
+        return False
     return wanted and not any(clause.denies or clause.asks_about for clause in about_money)
 
 
@@ -147,12 +149,15 @@ def _ends_with_question(text: Sequence[str], end: int) -> bool:
 
 
 def _found(clause: Sequence[str], language: str) -> dict[str, int]:
-    """Return the kinds of phrases in a clause, with the place of the first of each."""
+    """Return the kinds of phrases in a clause, with the place of the first of each.
+
+    A negation that states what is wrong, as in `never arrived`, denies nothing.
+    """
     found: dict[str, int] = {}
     matches = list(_lexicon(language if language in data_files("intent") else "").matches(clause))
     wrong = {place for match in matches if match.value in CAUSES for place in range(match.start, match.end)}
     for match in matches:
-        if match.value != "negations" or match.start not in wrong:
+        if match.value not in ("negations", "denials") or match.start not in wrong:
             found.setdefault(match.value, match.start)
     return found
 
