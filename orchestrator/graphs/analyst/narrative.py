@@ -9,6 +9,7 @@ from graphmesh_nodes.errors import GraphmeshError
 from langchain_core.messages import HumanMessage, SystemMessage
 
 from analyst import prompts
+from analyst.model_texts import is_about_rows
 from analyst.numbers import misattributed, unsupported
 from analyst.prompts import reply
 from analyst.state import Cell, State
@@ -34,8 +35,9 @@ async def told_by_model(state: State) -> str:
         text = str((await MODEL.ainvoke([SystemMessage(system), HumanMessage(message)])).text).strip()
     except GraphmeshError:
         return ""
-    is_sound = 0 < len(text) <= MAX_CHARACTERS and not _FORBIDDEN.search(text)
     rows_told = state["rows"][:SHOWN_ROWS]
+    is_sound = 0 < len(text) <= MAX_CHARACTERS and not _FORBIDDEN.search(text)
+    is_sound = is_sound and is_about_rows(text, state["columns"], rows_told)
     return text if is_sound and not unsupported(text, rows_told) and not misattributed(text, rows_told) else ""
 
 

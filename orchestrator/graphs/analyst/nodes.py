@@ -11,7 +11,7 @@ from graphmesh_nodes.guardrails.untrusted import readable
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel, ConfigDict, Field
 
-from analyst import narrative, planner, prompts, queries
+from analyst import model_texts, narrative, planner, prompts, queries
 from analyst.chart import chart_of
 from analyst.policy import AnalystPolicy, policy
 from analyst.prompts import reply
@@ -109,15 +109,18 @@ async def _by_model(state: State, described: Schema, found: AnalystPolicy) -> Up
             continue
         except GraphmeshError as error:
             return _unavailable(state, error)
-        return _with_rows(state, result, found, explanation=", ".join(result.columns), unit=written.unit.strip())
+        if model_texts.states_its_result(written.query, result.rows):
+            refusal = "STATED_RESULT: the query states its result, and has to compute it from columns"
+            messages = [*messages[:2], HumanMessage(f"The query\n{written.query}\nwas refused: {refusal}")]
+            continue
+        unit = model_texts.known_unit(written.unit, found)
+        return _with_rows(state, result, found, explanation=", ".join(result.columns), unit=unit)
     return ended(state, "refused", "refused", reason=refusal)
 
 
 def _not_written(state: State, written: Written, described: Schema) -> Update:
     """Ask the person, by words of this program alone where the model's have more than a question."""
-    question = written.question.strip()
-    is_plain = question.endswith("?") and "//" not in question and "<" not in question
-    if written.kind == "clarify" and is_plain:
+    if written.kind == "clarify" and (question := model_texts.plain_question(written.question)):
         return {"outcome": "clarify", "answer": question}
     return ended(state, "clarify", "no_measure", tables=", ".join(described.tables))
 
