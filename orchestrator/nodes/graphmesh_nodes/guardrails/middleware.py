@@ -23,6 +23,7 @@ FAILURE: Final = "failure"
 UNCERTAIN: Final = "UNCERTAIN"
 """The failure of a turn in which an effect may have happened."""
 TOO_MANY_CALLS: Final = "TOO_MANY_MODEL_CALLS"
+REPAIR: Final = "Your answer was not usable: {cause}. Answer again."
 TAG: Final = "tool_result"
 """Around results of tools."""
 
@@ -46,12 +47,23 @@ class ModelFallback(AgentMiddleware):
         if 0 < self._max_calls <= sum(isinstance(one, AIMessage) for one in turn):
             return failed(TOO_MANY_CALLS)
         try:
-            response = await handler(request)
+            response = await _repaired(request, handler)
         except GraphmeshError as error:
             if error.reason != OUTPUT_INVALID and not isinstance(error, DependencyError):
                 raise
             return failed(error.reason)
         return replace(response, result=[_without_calls(one) if is_offline(one) else one for one in response.result])
+
+
+async def _repaired(request: ModelRequest, handler: Handler) -> ModelResponse[Any]:
+    """Return the answer of the model; one that no tool can read, such as a cut JSON, is requested once more."""
+    try:
+        return await handler(request)
+    except GraphmeshError as error:
+        if error.reason != OUTPUT_INVALID:
+            raise
+        repair = HumanMessage(REPAIR.format(cause=error))
+    return await handler(request.override(messages=[*request.messages, repair]))
 
 
 def _without_calls(message: BaseMessage) -> BaseMessage:

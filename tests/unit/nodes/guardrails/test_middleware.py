@@ -6,7 +6,7 @@ import pytest
 from graphmesh.billing.v1 import BillingService, GetInvoiceRequest, GetInvoiceResponse, Invoice, InvoiceLine
 from graphmesh.model.v1 import ModelService
 from graphmesh_nodes import GraphmeshChatModel, tools
-from graphmesh_nodes.errors import BudgetExceeded, ConnectionLost, ProviderUnavailable
+from graphmesh_nodes.errors import BudgetExceeded, CallerError, ConnectionLost, ProviderUnavailable
 from graphmesh_nodes.guardrails.middleware import (
     FAILURE,
     TOO_MANY_CALLS,
@@ -68,6 +68,18 @@ async def test_agent_without_a_model_ends_without_an_answer() -> None:
     harness.fail(ModelService, ProviderUnavailable(provider="twin"))
     found = last(await harness.run(QUESTION))
     assert (is_offline(found), found.response_metadata[FAILURE], found.text) == (True, "PROVIDER_UNAVAILABLE", "")
+
+
+async def test_answer_that_no_tool_can_read_is_requested_once_more() -> None:
+    invalid = CallerError("cut off")
+    invalid.reason = "OUTPUT_INVALID"
+    harness = harness_of(ModelFallback())
+    harness.fail(ModelService.StreamGenerate, invalid, times=1)
+    harness.fail(ModelService.Generate, invalid, times=1)
+    result = await harness.run(QUESTION)
+    assert last(result).text == "Done."
+    assert "cut off" in harness.prompts[-1].messages[-1].user.text
+    assert len(result.state["messages"]) == 2
 
 
 async def test_limits_of_the_run_are_no_failures_of_the_model() -> None:
