@@ -57,11 +57,9 @@ def _prompt(state: State) -> list[AnyMessage]:
     documents = "\n\n".join(
         delimited("document", passage["text"], title=passage["title"]) for passage in state["passages"] or []
     )
-    limit = policy_of(state).history
-    earlier = state["messages"][:-1][-limit:] if limit else []
     asked = state["message"] if state["model"] == "real" else state["understanding"]["query"]
     question = HumanMessage(delimited("message", asked))
-    return [SystemMessage(system), *earlier, HumanMessage(documents), question]
+    return [SystemMessage(system), *summary.conversation(state), HumanMessage(documents), question]
 
 
 def _quoted(state: State) -> Update:

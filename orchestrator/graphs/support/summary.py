@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 
 from graphmesh_contracts import format_money
+from graphmesh_nodes.guardrails.untrusted import delimited
+from langchain_core.messages import HumanMessage
 
+from support.policy import policy_of
 from support.state import Account, Claim, Invoice, Order, Reason, State
 
 REASON_TEXTS: Mapping[Reason, str] = {
@@ -27,6 +30,8 @@ REASON_TEXTS: Mapping[Reason, str] = {
 """The reasons for the person who takes over."""
 MAX_MESSAGE_CHARACTERS = 5_000
 MAX_HISTORY_CHARACTERS = 2_500
+MAX_EARLIER_CHARACTERS = 1_000
+"""Of each earlier message, in a prompt."""
 
 
 def subject(state: State) -> str:
@@ -49,6 +54,14 @@ def description(state: State) -> str:
         _list("Notes", state["notes"]),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def conversation(state: State) -> list[HumanMessage]:
+    """Return the messages before the last one for a prompt: as data, in one message, each bounded in length."""
+    limit = policy_of(state).history
+    earlier = state["messages"][:-1][-limit:] if limit else []
+    lines = [f"{message.type}: {str(message.text)[:MAX_EARLIER_CHARACTERS]}" for message in earlier]
+    return [HumanMessage(delimited("conversation", "\n".join(lines)))] if lines else []
 
 
 def customer_facts(account: Account | None, orders: list[Order] | None) -> str:

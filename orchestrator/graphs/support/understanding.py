@@ -19,9 +19,9 @@ from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage
 from langgraph.types import Overwrite
 from pydantic import BaseModel, ConfigDict, Field
 
-from support import prompts, texts
+from support import prompts, summary, texts
 from support.outcomes import EMPTY_FINDINGS, clarify, emergency, needs_person
-from support.policy import policy_of, read_policy
+from support.policy import read_policy
 from support.relevance import question_of
 from support.state import Act, Category, Cause, Pending, State, Understanding
 from support.wording import plain_words
@@ -135,11 +135,11 @@ def _understood(understanding: Understanding) -> Update:
 
 
 def _prompt(state: State) -> list[AnyMessage]:
-    """The conversation is shown as data: in one message, and the last message by itself."""
-    limit = policy_of(state).history
-    earlier = [f"{message.type}: {message.text}" for message in state["messages"][:-1][-limit:]] if limit else []
-    history = [HumanMessage(delimited("conversation", "\n".join(earlier)))] if earlier else []
-    return [SystemMessage(prompts.UNDERSTAND), *history, HumanMessage(delimited("message", state["message"]))]
+    return [
+        SystemMessage(prompts.UNDERSTAND),
+        *summary.conversation(state),
+        HumanMessage(delimited("message", state["message"])),
+    ]
 
 
 def lexical_reading(message: str, language: str = "") -> Understanding:

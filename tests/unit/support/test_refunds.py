@@ -74,6 +74,12 @@ async def test_another_message_is_the_next_turn(harness: GraphHarness) -> None:
     assert harness.calls(REFUND) == []
 
 
+async def test_an_emergency_in_place_of_an_answer_is_handed_over(harness: GraphHarness) -> None:
+    output = (await answered(harness, SMALL, "My son has swallowed the ink!")).output
+    assert (output["outcome"], output["category"], output["ticket_id"]) == ("escalated", "emergency", "T-1")
+    assert harness.calls(REFUND) == []
+
+
 async def test_a_run_has_a_bounded_number_of_turns(harness: GraphHarness) -> None:
     result = await ask(harness, SMALL)
     for _ in range(5):
