@@ -19,7 +19,8 @@ from graphmesh_nodes.guardrails.middleware import (
 )
 from graphmesh_nodes.testing import GraphHarness
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage
+from langchain.agents.middleware import ModelRequest, ModelResponse
+from langchain_core.messages import AIMessage, HumanMessage
 
 QUESTION = {"messages": [{"role": "user", "content": "What is in it?"}]}
 READ = {"name": "billing_GetInvoice", "args": {"invoice_id": "in_1"}, "id": "a"}
@@ -70,16 +71,21 @@ async def test_agent_without_a_model_ends_without_an_answer() -> None:
     assert (is_offline(found), found.response_metadata[FAILURE], found.text) == (True, "PROVIDER_UNAVAILABLE", "")
 
 
-async def test_answer_that_no_tool_can_read_is_requested_once_more() -> None:
-    invalid = CallerError("cut off")
+@pytest.mark.parametrize("times", [1, 2])
+async def test_answer_that_no_tool_can_read_is_requested_once_more(times: int) -> None:
+    invalid, requests = CallerError("cut off"), list[ModelRequest]()
     invalid.reason = "OUTPUT_INVALID"
-    harness = harness_of(ModelFallback())
-    harness.fail(ModelService.StreamGenerate, invalid, times=1)
-    harness.fail(ModelService.Generate, invalid, times=1)
-    result = await harness.run(QUESTION)
-    assert last(result).text == "Done."
-    assert "cut off" in harness.prompts[-1].messages[-1].user.text
-    assert len(result.state["messages"]) == 2
+
+    async def answer(request: ModelRequest) -> ModelResponse[Any]:
+        requests.append(request)
+        if len(requests) <= times:
+            raise invalid
+        return ModelResponse([AIMessage("Done.")])
+
+    request = ModelRequest(model=GraphmeshChatModel(), messages=[HumanMessage("Hi")])
+    found = await ModelFallback().awrap_model_call(request, answer)
+    assert (len(requests), "cut off" in requests[-1].messages[-1].text) == (2, True)
+    assert (found.text == "") if times > 1 else (found.result[0].text == "Done.")
 
 
 async def test_limits_of_the_run_are_no_failures_of_the_model() -> None:
