@@ -13,10 +13,12 @@ from support.outcomes import clarify, needs_person
 from support.policy import policy_of
 from support.state import Cause, Option, Order, Pending, Reason, State
 from support.understanding import lexical_reading
-from support.wording import has_phrase
+from support.wording import has_phrase, plain_words
 
 Branch = Callable[[State], Update | None]
 MAX_SHOWN_ORDERS = 3
+MIN_FOREIGN_WORDS = 4
+"""A message of fewer words may be taken for another language, and is no reason for a person."""
 CLEARLY_COVERED = 0.75
 """Share of a message that an article covers where it is not clear that the message is a question about it."""
 
@@ -52,8 +54,8 @@ def _person_reason(state: State) -> Reason | None:
         return "unknown_customer"
     if understanding["topic"] == "person" or has_phrase(state["message"], policy.wording.person_wanted):
         return "person_wanted"
-    language = understanding["language"]
-    return "language" if language and language not in policy.languages else None
+    is_foreign = understanding["language"] not in ("", *policy.languages)
+    return "language" if is_foreign and len(plain_words(state["message"])) >= MIN_FOREIGN_WORDS else None
 
 
 def _thanks(state: State) -> Update | None:

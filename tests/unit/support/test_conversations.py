@@ -164,6 +164,11 @@ async def test_answers_in_the_customers_language(harness: GraphHarness, shop: Sh
     assert (await ask(harness, "TT-1?")).output["language"] == "de"
 
 
+async def test_a_language_that_the_policy_does_not_answer_is_handed_over(harness: GraphHarness) -> None:
+    result = await ask(harness, "Hej, jag vill gärna veta när min beställning kommer, tack")
+    assert (result.output["outcome"], result.state["reason"]) == ("escalated", "language")
+
+
 async def test_a_conversation_is_bounded_and_shown_to_the_model_as_data(shop: Shop) -> None:
     harness = GraphHarness(graph)
     serve(harness, shop)
