@@ -80,7 +80,7 @@ def evaluate(
     except GraphmeshError as error:
         raise of_mesh(error, ExitCode.FAILED) from error
     summary = summarize(evaluation, seed)
-    title = f"{COMMAND} {agent}: {model} model, {person.value} person, seed {seed}"
+    title = f"{agent}: {model} model, {person.value} person, seed {seed}"
     show(console, title, summary, evaluation.played)
     if json_file is not None:
         stated = {"agent": agent, "model": model, "person": person.value, "seed": seed, "repeat": repeat}
