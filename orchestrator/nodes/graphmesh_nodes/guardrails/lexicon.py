@@ -4,7 +4,7 @@ A phrase is written as words, in the notation of the data files:
 
     want to (die|end it)     each of the alternatives; an empty one may be left out
     lawyer*                  any word that begins so
-    refund … charge          up to six words between, of one sentence
+    refund … charge          up to six words between, of one sentence; twelve characters where these are words
 """
 
 import re
@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from graphmesh_nodes.guardrails.words import SENTENCE_ENDS, words
+from graphmesh_nodes.guardrails.words import SENTENCE_ENDS, is_unspaced, words
 
 T = TypeVar("T")
 
@@ -97,7 +97,8 @@ class Lexicon(Generic[T]):
             yield from self._after_gap(node.gap, text, at)
 
     def _after_gap(self, node: _Node[T], text: Sequence[str], at: int) -> Iterator[tuple[int, _Node[T]]]:
-        for position in range(at, min(at + MAX_GAP + 1, len(text))):
+        longest = MAX_GAP * 2 if is_unspaced(text[at][0]) else MAX_GAP
+        for position in range(at, min(at + longest + 1, len(text))):
             for child in self._next(node, text[position]):
                 yield from self._ends(child, text, position + 1)
             if text[position] in SENTENCE_ENDS:

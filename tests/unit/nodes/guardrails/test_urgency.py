@@ -1,57 +1,55 @@
 """Emergencies in messages."""
 
 import time
+import tomllib
+from pathlib import Path
 
 import pytest
-from graphmesh_nodes.guardrails.urgency import Topic, urgency_of
+from graphmesh_nodes.guardrails.lexicon import data_files
+from graphmesh_nodes.guardrails.urgency import TOPICS, urgency_of
+
+EMERGENCIES = tomllib.loads((Path(__file__).parent / "emergencies.toml").read_text(encoding="utf-8"))
+"""Messages by topic, and others, which only sound like emergencies or like none at all."""
 
 
-@pytest.mark.parametrize(
-    ("text", "topic"),
-    [
-        ("I cannot go on, I want to kill myself", "self-harm"),
-        ("Ich will mich umbringen", "self-harm"),
-        ("死にたい", "self-harm"),
-        ("Mon enfant a avalé de l'encre", "poison"),
-        ("Dziecko wypiło atrament", "poison"),
-        ("A splinter of the bottle is in my eye and it is bleeding", "injury"),
-        ("Ik steek jullie winkel in brand", "threat"),
-        ("My card was stolen", "account-takeover"),
-        ("Someone else used my account", "account-takeover"),
-        ("У меня украли карту", "account-takeover"),
-        ("Somebody withdrew 500 EUR from my account and it was not me", "account-takeover"),
-        ("There is a payment that I did not make", "account-takeover"),
-        ("Mi abogado se pondrá en contacto", "legal"),
-        ("Eliminate i miei dati personali", "privacy"),
-        ("My lawyer knows that I want to kill myself", "self-harm"),
-    ],
-)
-def test_emergencies_are_recognised(text: str, topic: Topic) -> None:
-    """The most urgent of several."""
+@pytest.mark.parametrize(("topic", "text"), [(topic, text) for topic in TOPICS for text in EMERGENCIES[topic]])
+def test_emergencies_are_recognised_in_sixteen_languages(topic: str, text: str) -> None:
     found = urgency_of(text)
     assert found is not None
     assert found.topic == topic
 
 
+@pytest.mark.parametrize("text", ["", *EMERGENCIES["none"]])
+def test_other_messages_are_none(text: str) -> None:
+    assert urgency_of(text) is None
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        "How do I clean a nib?",
-        "This ink is to die for, I am killing it with my new nib!",
-        "The bottle leaked over my desk",
-        "Wie lange dauert der Versand?",
-        "Mine is fine",
-        "I am sad that my pen broke",
-        "¿La pluma tiene bomba?",
-        "Podem processar a minha encomenda?",
-        "Hebt u een pen voor de rechter hand?",
-        "I do not remember my order number",
-        "I never ordered this notebook, you sent the wrong one",
-        "",
+        "I WANT TO K\u200bILL MYSELF",
+        "\uff29 want to kill my\u00adself",
+        "I want,\nto: kill myself",
+        "i want to ki\u0301ll myself",
+        "Please refund my ink. " * 2_000 + "I want to kill myself. " + "Thanks. " * 2_000,
     ],
+    ids=range(5),
 )
-def test_other_messages_are_none(text: str) -> None:
-    assert urgency_of(text) is None
+def test_spelling_and_length_hide_nothing(text: str) -> None:
+    found = urgency_of(text)
+    assert found is not None
+    assert found.topic == "self-harm"
+
+
+def test_most_urgent_of_several_is_returned() -> None:
+    found = urgency_of("My lawyer and the police know that I want to kill myself")
+    assert found is not None
+    assert (found.topic, found.language) == ("self-harm", "en")
+
+
+@pytest.mark.parametrize("language", sorted(data_files("urgency")))
+def test_each_language_has_each_topic(language: str) -> None:
+    assert list(data_files("urgency")[language]) == list(TOPICS)
 
 
 def test_long_texts_take_linear_time() -> None:
