@@ -168,7 +168,7 @@ def _unavailable(state: State, error: GraphmeshError) -> Update:
     texts = [reply(state["language"], "unavailable")]
     if state["last_answer"]:
         texts.append(reply(state["language"], "last", time=state["last_time"], answer=state["last_answer"]))
-    return {"outcome": "unavailable", "answer": "\n".join(texts), "notes": [f"sql: {error.reason}"]}
+    return {"outcome": "unavailable", "answer": "\n".join(texts), "notes": [f"The service sql failed: {error.reason}"]}
 
 
 async def tell(state: State) -> Update:
