@@ -12,18 +12,18 @@ from graphmesh_local.server_programs import ORCHESTRATOR
 from graphmesh_mesh.sample import MESH_FILE
 
 
-def patient(service: Mapping[str, Any]) -> dict[str, Any]:
+def patient(service: Mapping[str, Any], seconds: int = 60) -> dict[str, Any]:
     """Return a service's entry of mesh.yaml with timeouts that its calls keep on any machine."""
     names = [name.rpartition(".") for name in (service["service"], *service.get("beside", ()))]
     handles = [getattr(importlib.import_module(package), name) for package, _, name in names]
-    quick = [rpc for handle in handles for rpc in rpcs_of(handle) if method_policy(rpc.descriptor).timeout < 60]
-    return {**service, "methods": {rpc.method: {"timeout": "60s"} for rpc in quick}}
+    quick = [rpc for handle in handles for rpc in rpcs_of(handle) if method_policy(rpc.descriptor).timeout < seconds]
+    return {**service, "methods": {rpc.method: {"timeout": f"{seconds}s"} for rpc in quick}}
 
 
-def patient_mesh(folder: Path) -> Path:
+def patient_mesh(folder: Path, seconds: int = 60) -> Path:
     """Write the mesh.yaml of the sample with timeouts that calls keep on any machine."""
     whole = yaml.safe_load(MESH_FILE.read_text())
-    whole["services"] = {name: patient(service) for name, service in whole["services"].items()}
+    whole["services"] = {name: patient(service, seconds) for name, service in whole["services"].items()}
     whole["roles"] = str(MESH_FILE.resolve().parent / whole["roles"])
     path = folder / "mesh.yaml"
     path.write_text(yaml.safe_dump(whole))

@@ -30,6 +30,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 PAGE = Path(__file__).parents[2] / "docs" / "degradation.md"
 SERVICES = ("billing", "crm", "model", "retrieval", "sql", "ticketing")
 PARTS = (*SERVICES, "Redis", "database")
+CALL_SECONDS = 10
+"""The timeout of calls, which those of a part that is away use up with their retries."""
 SECONDS = 2.0
 """How long the database is cut off; graphmesh chaos does it for longer."""
 
@@ -124,7 +126,7 @@ async def cuttable(
                 "GRAPHMESH_ORCHESTRATOR_DATABASE_URL": through(database, to_database),
                 "GRAPHMESH_ORCHESTRATOR_REDIS_URL": through(redis, to_redis),
             }
-            async with start_mesh(folder, spawn, patient_mesh(folder), settings) as mesh:
+            async with start_mesh(folder, spawn, patient_mesh(folder, CALL_SECONDS), settings) as mesh:
                 yield Cuttable(mesh, {"database": to_database, "Redis": to_redis})
 
 

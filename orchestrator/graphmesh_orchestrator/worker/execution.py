@@ -5,6 +5,7 @@ import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from graphmesh_chassis.errors import NotFound
@@ -75,6 +76,7 @@ class Execution:
         """Whether a node waits for an answer."""
         self.is_drained = False
         self.last_node = ""
+        self._resumed_from = ""
         self._graph_stream = GraphStream(self._record, journal.is_full)
         journal.on_room = self._graph_stream.wake
         self._modes, self._mode_events = frozenset(run.request.modes), ModeEvents(journal)
@@ -145,7 +147,8 @@ class Execution:
                 CONFIG_KEY_STREAM: self._protocol(),
             }
             config["callbacks"] = self._message_handlers(stream)
-            await self._run(with_run_context(config, context), graph_input)
+            resumed = replace(context, resumed_from=self._resumed_from)
+            await self._run(with_run_context(config, resumed), graph_input)
         if self._breakpoints and not self.is_interrupted:
             self.is_interrupted = bool((await self.graph.compiled.aget_state(self.config)).next)
 
@@ -234,6 +237,7 @@ class Execution:
             answers = await suspension.answers(self.run)
             state = await self.graph.compiled.aget_state(config)
             if answers or (state.metadata or {}).get(RUN_METADATA) == self.run.run_id:
+                self._resumed_from = state.config["configurable"].get("checkpoint_id", "")
                 return config, await self._resume(state, answers)
         await suspension.revert_rolled_back(self.run)
         if not self.graph.has_shape_of(self._published):

@@ -93,7 +93,8 @@ async def _call(
     node, namespace = node_name(config), namespace_of(task)
     headers = call_headers(context, policy, task, node, key, approved)
     first_epoch = approved.epoch + 1 if approved else 1
-    may_have_been_sent = bool(key) and (context.continues_thread or context.epoch > first_epoch)
+    is_repeat = context.continues_thread or context.epoch > first_epoch
+    may_have_been_sent = bool(key) and is_repeat and not _is_new(task, context)
     failed = partial(record_failed_usage, context, rpc)
     seconds = patience.total_seconds()
     retrying = RetryingCall(
@@ -222,6 +223,11 @@ def call_headers(
     if not key:
         return headers
     return [*headers, (metadata.IDEMPOTENCY_KEY, key), (metadata.EPOCH, str(context.epoch))]
+
+
+def _is_new(task: ExecutionInfo, context: RunContext) -> bool:
+    """Return whether a task runs from a checkpoint that this execution has made: no earlier one can have begun it."""
+    return bool(context.resumed_from) and not namespace_of(task) and task.checkpoint_id != context.resumed_from
 
 
 def node_name(config: RunnableConfig) -> str:

@@ -104,6 +104,9 @@ class RunContext:
     continues_thread: bool = False
     """Whether the run has no input of its own: an earlier run may have begun its first tasks, under the same effect
     keys."""
+    resumed_from: str = ""
+    """The checkpoint from which this execution has resumed the run; empty where it has not. The tasks of later ones are
+    new, and with them the keys of their effects."""
     artifacts: Artifacts = field(default_factory=MemoryArtifacts)
     """Storage for values that are too large for the state."""
     is_durable: IsDurable = assume_durable

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from graphmesh_chassis.deadline import Deadline
@@ -103,6 +103,9 @@ class Worker:
         except GraphmeshError as error:
             run.error = error
             return
+        if run.epoch > 1:
+            begin = await self.graph.aget_state(self._config(run))
+            context = replace(context, resumed_from=begin.config["configurable"].get("checkpoint_id", ""))
         stream: Any = self.graph.astream(
             await self._input(run),
             with_run_context(self._config(run), context),
