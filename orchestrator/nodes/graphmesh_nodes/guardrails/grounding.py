@@ -1,6 +1,7 @@
 """Checks an answer against the passages that it was written from, and finds the passage of each sentence.
 
-Numbers, links and addresses have to be in the passages, whoever has written the answer. Whether a sentence follows from
+Numbers, ids, links and addresses have to be in the passages, and no sentence may deny what a passage states in the same
+words, whatever a model judges. Whether a sentence follows from
 a passage is judged by a language model; by the words that they share where there is none.
 """
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from graphmesh_nodes.chat_model import GraphmeshChatModel
 from graphmesh_nodes.errors import GraphmeshError
+from graphmesh_nodes.guardrails.statements import contradicts, facts
 from graphmesh_nodes.guardrails.structured import structured
 from graphmesh_nodes.guardrails.untrusted import delimited
 from graphmesh_nodes.guardrails.words import SEPARATORS, words
@@ -23,7 +25,6 @@ MIN_SHARED = 0.7
 MAX_SENTENCES = 40
 
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[\n。！？]")
-_FACT = re.compile(r"[^\s@<>]{1,64}@[^\s@<>]{1,255}|https?://\S{1,2000}|\d[\d.,:/-]{0,40}")
 _INSTRUCTIONS = """
 You check an answer against passages. For each numbered sentence of the answer state the number of the passage from
 which it follows; 0 if it follows from none of them, or contradicts one. A sentence may be in another language than the
@@ -55,6 +56,9 @@ async def ground(answer: str, passages: Sequence[str], model: GraphmeshChatModel
     sentences = sentences_of(answer)
     if not sentences or len(sentences) > MAX_SENTENCES or not has_facts(answer, passages):
         return Grounding(False, ())
+    stated = [sentence for passage in passages for sentence in sentences_of(passage)]
+    if contradicts(sentences, stated):
+        return Grounding(False, ())
     numbers = await _judged(sentences, passages, model) if model else None
     if numbers is None:
         numbers = [_by_words(sentence, passages) for sentence in sentences]
@@ -69,13 +73,8 @@ def sentences_of(text: str) -> list[str]:
 
 
 def has_facts(answer: str, passages: Sequence[str]) -> bool:
-    """Report whether the passages have all numbers, links and addresses of the answer, as they are."""
-    known = {_fact(fact) for passage in passages for fact in _FACT.findall(passage)}
-    return all(_fact(fact) in known for fact in _FACT.findall(answer))
-
-
-def _fact(text: str) -> str:
-    return text.rstrip(".,:;/-!?)").casefold()
+    """Report whether the passages have all numbers, dates, ids, links and addresses of the answer, in any notation."""
+    return facts(answer) <= set().union(*map(facts, passages))
 
 
 async def _judged(sentences: Sequence[str], passages: Sequence[str], model: GraphmeshChatModel) -> list[int] | None:
