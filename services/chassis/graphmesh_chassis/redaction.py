@@ -10,11 +10,15 @@ it occurs, so that records can be compared; of a card number with that digest th
 
 import hashlib
 import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
+
+from graphmesh_chassis.folding import folded, origins
+from graphmesh_chassis.name_trie import NameTrie
+from graphmesh_chassis.redaction_numbers import iban_at, numbers_in
+from graphmesh_chassis.redaction_patterns import SECRET_KEYS, TRIGGER, domain_end, is_secret_value, may_match
 
 
 class Kind(StrEnum):
@@ -33,39 +37,27 @@ CREDENTIALS: Final = frozenset({Kind.CARD, Kind.IBAN, Kind.SECRET})
 """What no state, prompt or ticket needs, even where a customer has written it."""
 MAX_DEPTH: Final = 32
 """Levels of a value that are redacted; what is deeper is replaced whole."""
-
-_HINT = re.compile(
-    r"[@+]|\d[\d\W]{8}|[A-Z]{2}\d\d|eyJ|://|(?i:bearer|passw|passphrase|secret|token|key|credential)|sk-|gh[a-z]_|xox|AKIA"
-)
-_SECRET = re.compile(
-    r"-----BEGIN [A-Z ]{1,40}-----[A-Za-z0-9+/=\s]{1,20000}-----END [A-Z ]{1,40}-----"
-    r"|\beyJ[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]{4,8000}(?:\.[A-Za-z0-9_-]{0,2000})?"
-    r"|\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{16,200}|\bgh[pousr]_[A-Za-z0-9]{20,255}|\bxox[abprs]-[A-Za-z0-9-]{10,200}"
-    r"|\bAKIA[0-9A-Z]{16}\b|\bAIza[0-9A-Za-z_-]{35}"
-    r"|(?<=://)[^\s/:@]{0,100}:[^\s/@]{1,200}(?=@)"
-    r"|(?i:\bbearer[ ]{1,3})[A-Za-z0-9._~+/=-]{12,4000}"
-)
-_LABELLED = re.compile(
-    r"(?i:\b(?:password|passwort|passwd|passphrase|mot de passe|contraseña|secret|api[_-]?key|access[_-]?token"
-    r"|client[_-]?secret))"
-    r"[\"']?[ ]{0,3}(?:[:=]|is|ist|est|es)[ ]{0,3}[\"']?([^\s\"',;]{6,200})"
-)
-_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[A-Za-z0-9](?:[\w-]{0,62}\.){1,8}[A-Za-z]{2,24}(?![\w-])")
-_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,30}(?![A-Za-z0-9])")
-_CARD = re.compile(r"(?<![\w.,-])\d(?:[ -]?\d){12,18}(?![\w-])")
-_PHONE = re.compile(
-    r"(?<![\w.,/-])(?:\+\d{1,3}[ ./-]?(?:\(0?\)[ ]?)?(?:[(]?\d[)]?[ ./-]?){6,14}\d"
-    r"|0\d{1,5}[ /-](?:\d[ /-]?){4,12}\d|\(\d{2,5}\)[ ]?(?:\d[ -]?){4,10}\d)(?![\w-])"
-)
-_WORD = re.compile(r"[^\W_]+")
+TOO_DEEP: Final = "[not shown]"
+SMALLEST_CARD: Final = 10**12
+MAX_NUMBER_BITS: Final = 128
+LOCAL_PART: Final = 64
+"""Characters of an address before the `@`."""
+_PEM_END = "PRIVATE KEY-----"
+_LOCAL = frozenset("!#$%&'*+/=?^_`{|}~.-")
 
 
-@dataclass(frozen=True)
-class _Found:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A value in a text."""
+
+    kind: Kind
     start: int
     end: int
-    kind: Kind
     value: str
+    """Its characters as they are compared: without separators, in one case."""
+
+
+Judged = tuple[tuple[Found, ...], int]
 
 
 @dataclass(frozen=True)
@@ -75,133 +67,148 @@ class Redactor:
     kinds: frozenset[Kind] = ALL
     names: Iterable[str] = ()
     """Names and the like of the tenant's records, which occur as whole words, in any case."""
-    _phrases: dict[str, list[tuple[str, ...]]] = field(init=False, repr=False, compare=False)
+    _trie: NameTrie = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        phrases: dict[str, list[tuple[str, ...]]] = {}
-        for name in self.names:
-            words = tuple(word.casefold() for word in _WORD.findall(name))
-            if words and len("".join(words)) > 1:
-                phrases.setdefault(words[0], []).append(words)
-        object.__setattr__(
-            self, "_phrases", {first: sorted(found, key=len, reverse=True) for first, found in phrases.items()}
-        )
+        object.__setattr__(self, "_trie", NameTrie(self.names))
 
     def redact(self, text: str) -> str:
         """Return a text with placeholders. A text that has been redacted is not changed."""
-        if not self._phrases and text.isascii() and not _HINT.search(text):
-            return text
-        folded, positions = _folded(text)
-        found = sorted(self._found(folded), key=lambda one: (one.start, -one.end))
-        parts, at = list[str](), 0
-        for one in found:
-            start, end = positions[one.start], positions[one.end - 1] + 1
-            if start >= at:
-                parts += [text[at:start], placeholder(one.kind, one.value)]
-                at = end
-        return "".join([*parts, text[at:]]) if parts else text
+        parts, position = list[str](), 0
+        for found in self.find(text):
+            parts += text[position : found.start], placeholder(found.kind, found.value)
+            position = found.end
+        return "".join((*parts, text[position:])) if parts else text
 
-    def redact_value(self, value: Any, depth: int = 0) -> Any:
-        """Return a value of JSON whose texts are redacted. Keys stay."""
+    def redact_value(self, value: Any) -> Any:
+        """Return a value of JSON whose texts are redacted. Keys stay; the text under a key such as `password` does not.
+
+        A number that is a card's becomes a text.
+        """
+        return self._redacted(value, MAX_DEPTH)
+
+    def find(self, text: str) -> Iterator[Found]:
+        """Generate the values in a text in their order, without overlaps."""
+        view = folded(text)
+        if not self._trie and not may_match(view):
+            return
+        places, position = origins(text), 0
+        for found in self._merged(view):
+            if found.start >= position:
+                position = found.end
+                end = max(places[found.end], places[found.end - 1] + 1)
+                yield Found(found.kind, places[found.start], end, found.value)
+
+    def _merged(self, view: str) -> Iterable[Found]:
+        scanned = (found for found in _scan(view) if found.kind in self.kinds)
+        if not self._trie:
+            return scanned
+        names = (Found(Kind.NAME, *place) for place in self._trie.find(view))
+        return sorted((*scanned, *names), key=lambda found: (found.start, -found.end))
+
+    def _redacted(self, value: Any, levels: int) -> Any:
         match value:
             case str():
                 return self.redact(value)
-            case Mapping() | list() | tuple() if depth >= MAX_DEPTH:
-                return "[not shown]"
+            case int() if value >= SMALLEST_CARD and value.bit_length() <= MAX_NUMBER_BITS:
+                text = str(value)
+                return value if (redacted := self.redact(text)) == text else redacted
+            case Mapping() | list() | tuple() if not levels:
+                return TOO_DEEP
             case Mapping():
-                return {key: self.redact_value(inner, depth + 1) for key, inner in value.items()}
+                return {key: self._member(key, inner, levels - 1) for key, inner in value.items()}
             case list() | tuple():
-                return [self.redact_value(inner, depth + 1) for inner in value]
+                return [self._redacted(inner, levels - 1) for inner in value]
         return value
 
-    def _found(self, text: str) -> Iterator[_Found]:
-        for kind, pattern, is_valid in PATTERNS:
-            if kind in self.kinds:
-                for match in pattern.finditer(text):
-                    group = match.lastindex or 0
-                    if is_valid(match.group(group)):
-                        yield _Found(match.start(group), match.end(group), kind, match.group(group))
-        if self._phrases:
-            yield from self._names(text)
-
-    def _names(self, text: str) -> Iterator[_Found]:
-        words = [(match.group().casefold(), match.start(), match.end()) for match in _WORD.finditer(text)]
-        at = 0
-        while at < len(words):
-            size = self._name_at(words, at)
-            if size:
-                start, end = words[at][1], words[at + size - 1][2]
-                yield _Found(start, end, Kind.NAME, text[start:end].casefold())
-            at += size or 1
-
-    def _name_at(self, words: list[tuple[str, int, int]], at: int) -> int:
-        """Return the number of words of the longest name that begins here; 0 for none."""
-        for phrase in self._phrases.get(words[at][0], ()):
-            if tuple(word for word, _, _ in words[at : at + len(phrase)]) == phrase:
-                return len(phrase)
-        return 0
+    def _member(self, key: object, value: Any, levels: int) -> Any:
+        is_secret = isinstance(key, str) and key.lower().replace("-", "_") in SECRET_KEYS and Kind.SECRET in self.kinds
+        if is_secret and isinstance(value, str) and value and not value.startswith(f"[{Kind.SECRET}:"):
+            return placeholder(Kind.SECRET, value)
+        return self._redacted(value, levels)
 
 
 def placeholder(kind: Kind, value: str) -> str:
-    plain = "".join(char for char in value if char.isalnum() or char in "@.") if kind is not Kind.SECRET else value
-    return f"[{kind}:{hashlib.sha256(f'{kind}/{plain}'.encode()).hexdigest()[:4]}]"
+    digest = hashlib.sha256(f"{kind}/{value}".encode(errors="replace"))
+    return f"[{kind}:{digest.hexdigest()[:4]}]"
 
 
-def is_card(text: str) -> bool:
-    """Return whether digits are a card number: 13 to 19, of a known network, with the check digit of Luhn's formula."""
-    digits = [int(char) for char in text if char.isdecimal()]
-    if not 13 <= len(digits) <= 19 or digits[0] not in (2, 3, 4, 5, 6) or len(set(digits)) == 1:
-        return False
-    doubled = [digit * 2 - 9 * (digit > 4) for digit in digits[-2::-2]]
-    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+def _scan(view: str) -> Iterator[Found]:
+    """Generate the values in a folded text, in their order. Each match is judged once, and ends after it began."""
+    position = floor = 0
+    while match := TRIGGER.search(view, position):
+        found, position = _JUDGES[str(match.lastgroup)](match, floor)
+        yield from found
+        floor = found[-1].end if found else floor
 
 
-def is_iban(text: str) -> bool:
-    """Return whether a text is an IBAN: the number made of it is 1 modulo 97."""
-    plain = text.replace(" ", "").replace("-", "")
-    if not 15 <= len(plain) <= 34:
-        return False
-    return int("".join(str(int(char, 36)) for char in plain[4:] + plain[:4])) % 97 == 1
+def _nothing(match: re.Match[str], _: int) -> Judged:
+    return (), match.end()
 
 
-def _is_phone(text: str) -> bool:
-    return 8 <= sum(char.isdecimal() for char in text) <= 15 and not is_card(text)
+def _whole(match: re.Match[str], _: int) -> Judged:
+    """A secret that is the group of its kind."""
+    start, end = match.span(str(match.lastgroup))
+    value = match.string[start:end]
+    is_key = match.lastgroup != "key" or any(character.isdecimal() for character in value)
+    return ((Found(Kind.SECRET, start, end, value),) if is_key else ()), end
 
 
-def _always(_: str) -> bool:
-    return True
+def _assigned(match: re.Match[str], _: int) -> Judged:
+    start, end = match.span("assigned")
+    if not is_secret_value(match):
+        return (), start
+    end -= len(match["assigned"]) - len(match["assigned"].rstrip(".!?*"))
+    return ((Found(Kind.SECRET, start, end, match.string[start:end]),) if end > start else ()), match.end()
 
 
-PATTERNS: Final = (
-    (Kind.SECRET, _SECRET, _always),
-    (Kind.SECRET, _LABELLED, _always),
-    (Kind.IBAN, _IBAN, is_iban),
-    (Kind.CARD, _CARD, is_card),
-    (Kind.EMAIL, _EMAIL, _always),
-    (Kind.PHONE, _PHONE, _is_phone),
-)
-"""The kinds with their patterns; of two at one place the longer one holds."""
+def _pem(match: re.Match[str], _: int) -> Judged:
+    """A private key. One that has no end goes to the end of the text."""
+    view, start = match.string, match.start()
+    found = view.find(_PEM_END, match.end())
+    end = found + len(_PEM_END) if found >= 0 else len(view)
+    return (Found(Kind.SECRET, start, end, view[start:end]),), end
 
 
-def _folded(text: str) -> tuple[str, list[int]]:
-    """Return a text in compatibility form, without invisible characters, and the place of each of its characters."""
-    if text.isascii():
-        return text, list(range(len(text)))
-    folded, positions = list[str](), list[int]()
-    for position, char in enumerate(text):
-        plain = char if char.isascii() else _plain(char)
-        folded.append(plain)
-        positions += [position] * len(plain)
-    return "".join(folded), positions
+def _email(match: re.Match[str], floor: int) -> Judged:
+    view, at = match.string, match.start()
+    start = at
+    while start > max(floor, at - LOCAL_PART) and (view[start - 1].isalnum() or view[start - 1] in _LOCAL):
+        start -= 1
+    while start < at and view[start] in "._%+-=/'*`":
+        start += 1
+    end = domain_end(view, at + 1)
+    if end is None or start == at:
+        return (), at + 1
+    return (Found(Kind.EMAIL, start, end, view[start:end].casefold()),), end
 
 
-def _plain(char: str) -> str:
-    if unicodedata.category(char) in ("Cf", "Mn"):
-        return ""
-    if char.isdecimal():
-        return str(unicodedata.decimal(char))
-    plain = unicodedata.normalize("NFKC", char)
-    return " " if plain.isspace() else "-" if unicodedata.category(char) == "Pd" else plain
+def _iban(match: re.Match[str], _: int) -> Judged:
+    start = match.start("iban")
+    if (found := iban_at(match.string, start)) is None:
+        return (), start + 2
+    return (Found(Kind.IBAN, start, *found),), found[0]
+
+
+def _number(match: re.Match[str], _: int) -> Judged:
+    found = numbers_in(match.string, *match.span())
+    return tuple(Found(Kind(kind), start, end, digits) for kind, start, end, digits in found), match.end()
+
+
+_JUDGES: Mapping[str, Callable[[re.Match[str], int], Judged]] = {
+    "placeholder": _nothing,
+    "pem": _pem,
+    "url": _whole,
+    "jwt": _whole,
+    "key": _whole,
+    "bearer": _whole,
+    "quoted": _whole,
+    "assigned": _assigned,
+    "iban": _iban,
+    "at": _email,
+    "number": _number,
+}
+"""What judges a match of `TRIGGER`, by the group that matched: the values there, and where to continue."""
 
 
 DEFAULT: Final = Redactor()

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from graphmesh_chassis.redaction import CREDENTIALS, DEFAULT, Redactor, is_card, is_iban
+from graphmesh_chassis.redaction import CREDENTIALS, DEFAULT, Redactor
+from graphmesh_chassis.redaction_numbers import is_iban, is_luhn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,7 +77,7 @@ def test_values_are_redacted_at_every_depth() -> None:
     value = {"a": [{"note": f"card {CARD}"}], "n": 4111111111111111}
     redacted = json.dumps(DEFAULT.redact_value(value))
     assert "4111 1111" not in redacted
-    assert '"n": 4111111111111111' in redacted
+    assert "4111111111111111" not in redacted
     deep: object = CARD
     for _ in range(100):
         deep = [deep]
@@ -101,7 +102,7 @@ def test_a_million_characters_are_redacted(part: str) -> None:
 
 
 def test_check_digits() -> None:
-    assert is_card("5555555555554444")
-    assert not is_card("0000000000000000")
+    assert is_luhn("5555555555554444")
+    assert not is_luhn("0000000000000000")
     assert is_iban("DE89370400440532013000")
     assert not is_iban("DE88370400440532013000")

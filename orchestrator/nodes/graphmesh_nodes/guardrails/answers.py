@@ -9,16 +9,13 @@ from functools import cache
 
 from graphmesh_chassis.redaction import CREDENTIALS, Kind, Redactor
 
+from graphmesh_nodes.guardrails.links import leads_elsewhere
 from graphmesh_nodes.guardrails.words import SEPARATORS, is_invisible, words
 
 LEAKED_WORDS = 8
 """Words of the instructions in a row that no answer has."""
 MAX_BLOB_CHARACTERS = 64
 """A longer word is encoded data, which no person reads."""
-_LINK = re.compile(
-    r"(?:(?:[a-z][a-z0-9+.-]{1,20}|hxxps?):)?//([^\s/?#\"'<>\[\]()\\]{1,255})|\bwww\.([a-z0-9.-]{1,255})", re.I
-)
-_SCHEME = re.compile(r"\b(?:javascript|data|vbscript|file):", re.I)
 _MARKUP = re.compile(r"<[a-z/!?]|!\[|\]\(", re.I)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _CREDENTIALS = Redactor(CREDENTIALS)
@@ -41,7 +38,7 @@ def leaks(
         id_prefixes: how ids of records begin, such as `INV-`.
     """
     found = {
-        "link": bool(_SCHEME.search(text)) or any(not _is_listed(host, hosts) for host in _hosts(text)),
+        "link": leads_elsewhere(text, hosts),
         "markup": bool(_MARKUP.search(text)),
         "instructions": not instructions.isdisjoint(_runs(text)),
         "credential": _CREDENTIALS.redact(text) != text,
@@ -69,16 +66,6 @@ def _redactor(kinds: frozenset[Kind]) -> Redactor:
 def without_credentials(text: str) -> str:
     """Return a text with placeholders for card numbers, IBANs, passwords, tokens and keys, which no state needs."""
     return _CREDENTIALS.redact(text)
-
-
-def _hosts(text: str) -> Iterator[str]:
-    for with_slashes, with_www in _LINK.findall(text):
-        host = (with_slashes or with_www).rpartition("@")[2]
-        yield host.partition(":")[0].casefold().strip(".")
-
-
-def _is_listed(host: str, hosts: Iterable[str]) -> bool:
-    return any(host == listed or host.endswith(f".{listed}") for listed in map(str.casefold, hosts))
 
 
 def _runs(text: str) -> Iterator[tuple[str, ...]]:
