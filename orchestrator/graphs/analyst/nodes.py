@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from analyst import model_texts, narrative, planner, prompts, queries
 from analyst.chart import chart_of
+from analyst.plans import Unclear
 from analyst.policy import AnalystPolicy, policy
 from analyst.prompts import reply
 from analyst.question import read
@@ -131,7 +132,7 @@ async def _by_planner(state: State, described: Schema, found: AnalystPolicy) -> 
         await queries.find_values(question, described, found.role)
         planned = planner.plan(question, described, found)
         result = await queries.run(planned.query, planned.parameters, found.role, found.max_rows)
-    except planner.Unclear as unclear:
+    except Unclear as unclear:
         facts = {"tables": ", ".join(described.tables), "measures": MEASURES, **unclear.facts}
         return ended(state, "clarify", unclear.reason, **facts)
     except CallerError as error:

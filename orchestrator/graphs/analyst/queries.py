@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from graphmesh.sql import v1 as sql
 from graphmesh_nodes import call, stream
 
-from analyst.planner import Unclear, quoted
+from analyst.plans import Unclear, quoted
 from analyst.question import Question, parts_of
 from analyst.schema import Column, Schema
 

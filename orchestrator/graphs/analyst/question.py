@@ -73,6 +73,11 @@ class Question:
                 return ""
         return ""
 
+    @property
+    def is_ranked(self) -> bool:
+        """Whether groups or rows are put in an order: `most`, `top`."""
+        return self.has("most", "least", "top", "bottom")
+
     def has(self, *operations: str) -> bool:
         return any(operation in self.operations.values() for operation in operations)
 

@@ -106,6 +106,10 @@ class Schema:
                     pending.append(join.other)
         return found
 
+    def distances(self, table: str) -> dict[str, int]:
+        """Return the number of joins to each table of `paths`."""
+        return {other: len(path) for other, path in self.paths(table).items()}
+
     def bases(self, tables: set[str]) -> Iterator[str]:
         """Yield the tables from which all of `tables` are reached without repeating a row, the nearest first."""
         reached = {base: self.paths(base) for base in self.tables if base not in self.views}
