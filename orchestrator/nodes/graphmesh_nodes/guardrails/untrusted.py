@@ -1,8 +1,11 @@
 """Prepares texts of others for prompts: what people cannot see is removed, and no text can end its quotation."""
 
+import re
 import unicodedata
+from functools import cache
 
-from graphmesh_nodes.guardrails.words import is_invisible
+from graphmesh_nodes.guardrails.lexicon import Lexicon, data_file
+from graphmesh_nodes.guardrails.words import is_invisible, words
 
 MAX_CHARACTERS = 20_000
 MAX_TITLE_CHARACTERS = 200
@@ -11,6 +14,8 @@ _KEPT = "\n\t"
 _JOINERS = frozenset("\u200c\u200d")
 """Invisible characters that some scripts and emoji need."""
 _BRACKETS = str.maketrans({"<": "‹", ">": "›"})
+_MARKUP = re.compile(r"<[/!?]?[A-Za-z][^<>]{0,2000}>|<!--|-->")
+_LINK = re.compile(r"!?\[([^\[\]]{0,500})\]\([^()\s]{0,2000}(?:\s[^()]{0,500})?\)")
 _QUOTES = str.maketrans({'"': "'", "\n": " ", "\t": " "})
 
 
@@ -40,3 +45,21 @@ def _quoted(text: str, longest: int) -> str:
     """Normalise character by character: of a whole text it takes quadratic time where it has many marks."""
     shown = readable(text[:longest])
     return "".join(unicodedata.normalize("NFKC", char) for char in shown).translate(_BRACKETS)[:longest]
+
+
+def plain(text: str) -> str:
+    """Return readable text without markup: links and images of Markdown as their texts, tags of HTML left out."""
+    return _MARKUP.sub("", _LINK.sub(r"\1", readable(text)))
+
+
+def flags(text: str) -> tuple[str, ...]:
+    """Return the phrases with which a text seems to instruct a model, by the word list; to drop or mark a passage.
+
+    An instruction in other words has none: what holds is that no text chooses a tool, an argument or a recipient.
+    """
+    return tuple(dict.fromkeys(match.phrase for match in _instructions().matches(words(text))))
+
+
+@cache
+def _instructions() -> Lexicon[None]:
+    return Lexicon((phrase, None) for phrase in data_file("instructions")["phrases"])
