@@ -1,6 +1,6 @@
 """One call of a tool from inside of a node."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
@@ -41,6 +41,7 @@ async def call(
     customer: str = "",
     in_order: bool = False,
     patience: timedelta = timedelta(),
+    expect: Callable[[ResponseT], str] | None = None,
 ) -> ResponseT:
     """Call a tool from inside of a node of your own. `remote` is the better way where a node is one call.
 
@@ -54,10 +55,12 @@ async def call(
         in_order: make the call after those before it that state it too. Behind one whose outcome is open none is made.
         patience: the time for which the call is repeated while the service cannot answer, if that is longer than the
             policy's.
+        expect: returns the rule that a response breaks, or "": see `graphmesh_nodes.guardrails.tool_outputs`.
 
     Raises:
         GraphmeshError: the service's error, or the reason why it did not answer; `may_have_happened` states whether the
             call may have been sent.
+        InvalidResponse: the response is of another customer, or not what `expect` requires: it is not believed.
         WriteAheadRequired: an effect, in a graph that does not run with durable checkpoints.
         ToolNotAllowed: the graph does not declare the tool, or the roles of the run's caller do not have it; nothing
             was sent.
@@ -66,7 +69,7 @@ async def call(
         ApprovalDenied, ApprovalExpired, ApprovalMismatch: the call is not approved; nothing was sent.
         RuntimeError: the program is not inside of a node.
     """
-    context, begin = run_context(), partial(_call, rpc, request, ordinal, approval, customer, patience)
+    context, begin = run_context(), partial(_call, rpc, request, ordinal, approval, customer, patience, expect)
     loop, call_here = context.loop, context.effect_order.make(begin) if in_order else begin()
     return await (loop.execute(call_here) if loop else call_here)
 
@@ -78,6 +81,7 @@ async def _call(
     approval: ApprovalRequest | None,
     customer: str,
     patience: timedelta,
+    expect: Callable[[ResponseT], str] | None,
 ) -> ResponseT:
     config = get_config()
     context, task = run_context_of(config).bound_to(customer), current_task()
@@ -110,6 +114,8 @@ async def _call(
         response: ResponseT = await retrying.send(request, headers)
         if context.customer:
             check_response_of(context.customer, response, rpc)
+        if expect and (broken := expect(response)):
+            raise InvalidResponse(f"{rpc.tool}: the response is not plausible: {broken}", method=rpc.path)
         error = None
         record_usage(context, response)
         return response

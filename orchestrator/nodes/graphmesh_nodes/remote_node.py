@@ -15,6 +15,7 @@ that is the same in every repeat, and is not sent before the checkpoint that its
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -40,6 +41,7 @@ def remote(
     fallback: Fallback | None = None,
     refusals: Mapping[type[GraphmeshError], Fallback] = MappingProxyType({}),
     approval: ApprovalRule | None = None,
+    expect: Callable[[Any, ResponseT], str] | None = None,
 ) -> Node:
     """Make a node of a graph out of an RPC.
 
@@ -62,6 +64,8 @@ def remote(
 
             The run parks until an approver answers or the approval expires, which is a denial. The approved request is
             sent once; `{ApprovalDenied: degrade(...)}` among the refusals handles both kinds of denial.
+        expect: returns the rule that a response breaks for a state, or "". Such a response is not believed: it is an
+            `InvalidResponse`, which `fallback` handles.
     """
 
     if not isinstance(rpc, Rpc):
@@ -71,7 +75,7 @@ def remote(
         try:
             message = request(state)
             needed = approval.request_for(state, message) if approval else None
-            response = await call(rpc, message, approval=needed)
+            response = await call(rpc, message, approval=needed, expect=partial(expect, state) if expect else None)
         except GraphmeshError as error:
             handler = _handler_of(error, fallback, refusals)
             if handler is None:
