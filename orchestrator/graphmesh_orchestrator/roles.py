@@ -74,6 +74,16 @@ class RoleRules:
         """Return whether a caller with these roles is another one than the local developer."""
         return roles is not None or (self._file is not None and self._is_required)
 
+    def rights(self, graph: str, tools: Collection[str]) -> dict[str, list[str]]:
+        """Return the roles that may run a graph, each with those of `tools` that it has; without any, with its own."""
+        return {
+            name: [tool for tool in tools if not role.tools.isdisjoint({ALL, tool, tool.partition(".")[0]})]
+            if tools
+            else sorted(role.tools)
+            for name, role in sorted(self._known().items())
+            if not role.graphs.isdisjoint({ALL, graph})
+        }
+
     def names(self, roles: RoleNames) -> frozenset[str] | None:
         """Return the roles of a caller; None for the local developer."""
         return frozenset(roles or ()) if self.restricts(roles) else None

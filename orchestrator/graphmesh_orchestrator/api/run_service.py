@@ -13,6 +13,7 @@ from graphmesh_chassis.hooks import INLINE_BYTES
 from graphmesh_chassis.large_values import convert_aside, is_large, read_places
 from graphmesh_chassis.pages import PAGE_BYTES, Page, decode_position, page_size
 from graphmesh_contracts import to_struct
+from graphmesh_nodes.declaration import Declaration
 
 from graphmesh_orchestrator.api.run_watcher import HEARTBEAT_SECONDS, Heartbeat, RunWatcher
 from graphmesh_orchestrator.api.submission import Submission
@@ -113,7 +114,7 @@ class RunServicer(pb.RunServiceServicer):
     async def ListGraphs(self, request: pb.ListGraphsRequest, context: Any) -> pb.ListGraphsResponse:
         roles = convert.role_names(current_call().caller)
         allowed = (graph for graph in self._registry.all() if self._roles.may_run(roles, graph.name))
-        return pb.ListGraphsResponse(graphs=[graph_message(graph) for graph in allowed])
+        return pb.ListGraphsResponse(graphs=[graph_message(graph, self._roles) for graph in allowed])
 
     async def _create(self, request: pb.CreateRunRequest) -> Run:
         has_large = request.ByteSize() > INLINE_BYTES
@@ -162,14 +163,27 @@ async def _message_of(run: Run, interrupts: Sequence[Interrupt] = ()) -> pb.Run:
     return await convert_aside(has_large, convert.run_message, run, interrupts)
 
 
-def graph_message(graph: Graph) -> pb.Graph:
-    context = graph.context.schema
+def graph_message(graph: Graph, roles: RoleRules) -> pb.Graph:
+    context, declared = graph.context.schema, graph.declaration
+    rights = roles.rights(graph.name, sorted(declared.tools) if declared else ())
     return pb.Graph(
         name=graph.name,
         description=graph.description,
         input_schema=to_struct(graph.input.schema),
         output_schema=to_struct(graph.output_schema),
         context_schema=to_struct(context) if context else None,
+        declaration=_declaration_message(declared) if declared else None,
+        roles=[pb.GraphRole(role=role, tools=tools) for role, tools in rights.items()],
+    )
+
+
+def _declaration_message(declared: Declaration) -> pb.GraphDeclaration:
+    return pb.GraphDeclaration(
+        tools=sorted(declared.tools),
+        ceilings=convert.ceilings_message(declared.limits),
+        prompts=declared.prompts,
+        policy_schema=to_struct(declared.policy.model_json_schema()) if declared.policy else None,
+        customer=declared.customer,
     )
 
 

@@ -254,7 +254,7 @@ def _run_message(run: Run, interrupts: Sequence[Interrupt]) -> pb.Run:
     if request.input is not None:
         _set_struct(message.input, request.input, "input", message.not_shown)
     if request.limits != Limits():
-        message.ceilings.CopyFrom(_ceilings_message(request.limits))
+        message.ceilings.CopyFrom(ceilings_message(request.limits))
     if request.due:
         message.schedule_time.CopyFrom(to_timestamp(datetime.fromtimestamp(request.due, UTC)))
     _set_result(message, state)
@@ -287,7 +287,7 @@ def interrupt_message(interrupt: Interrupt) -> pb.Interrupt:
     return message
 
 
-def _ceilings_message(limits: Limits) -> pb.Ceilings:
+def ceilings_message(limits: Limits) -> pb.Ceilings:
     return pb.Ceilings(
         max_steps=limits.max_steps,
         max_tokens=limits.max_tokens,

@@ -6,6 +6,7 @@ import typer
 from graphmesh.orchestrator.v1 import Graph
 from graphmesh_contracts import struct_value
 from graphmesh_local.state_folder import DEFAULT_STATE
+from rich.console import Console
 from rich.text import Text
 
 from graphmesh_cli.commands.connection import DEFAULT_TENANT, Address, Connection, State, Tenant, Token
@@ -37,6 +38,27 @@ def _show(graph: Graph) -> None:
     target.print(Text.assemble((graph.name, "bold"), f"  {' '.join(graph.description.split())}"), soft_wrap=True)
     target.print("input", style="dim")
     print_values(target, struct_value(graph.input_schema))
+    if graph.HasField("declaration"):
+        _show_declaration(target, graph)
+    for right in graph.roles:
+        target.print(
+            Text.assemble(("role ", "dim"), (right.role, "bold"), f"  {', '.join(right.tools)}"), soft_wrap=True
+        )
+
+
+def _show_declaration(target: Console, graph: Graph) -> None:
+    """Show what a graph may do at most."""
+    declared = graph.declaration
+    limits = {field.name: value for field, value in declared.ceilings.ListFields()}
+    for label, text in {
+        "tools": ", ".join(declared.tools),
+        "ceilings": ", ".join(f"{name} {value}" for name, value in limits.items()),
+        "prompts": ", ".join(f"{name} {version}" for name, version in sorted(declared.prompts.items())),
+        "policy": ", ".join(sorted(struct_value(declared.policy_schema).get("properties", {}))),
+        "customer": declared.customer and f"input member {declared.customer}: all calls are bound to it",
+    }.items():
+        if text:
+            target.print(Text.assemble((f"{label}  ", "dim"), text), soft_wrap=True)
 
 
 def _summary(graph: Graph) -> str:

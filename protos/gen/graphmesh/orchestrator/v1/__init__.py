@@ -42,6 +42,8 @@ from .orchestrator_pb2 import ExecuteRunResponse as ExecuteRunResponse
 from .orchestrator_pb2 import GetRunRequest as GetRunRequest
 from .orchestrator_pb2 import GetRunResponse as GetRunResponse
 from .orchestrator_pb2 import Graph as Graph
+from .orchestrator_pb2 import GraphDeclaration as GraphDeclaration
+from .orchestrator_pb2 import GraphRole as GraphRole
 from .orchestrator_pb2 import Heartbeat as Heartbeat
 from .orchestrator_pb2 import Interrupt as Interrupt
 from .orchestrator_pb2 import ListGraphsRequest as ListGraphsRequest

@@ -904,6 +904,8 @@ class Graph(_message.Message):
     INPUT_SCHEMA_FIELD_NUMBER: _builtins.int
     OUTPUT_SCHEMA_FIELD_NUMBER: _builtins.int
     CONTEXT_SCHEMA_FIELD_NUMBER: _builtins.int
+    DECLARATION_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name."""
     description: _builtins.str
@@ -920,6 +922,14 @@ class Graph(_message.Message):
     def context_schema(self) -> _struct_pb2.Struct:
         """The JSON schema of its context; absent where it declares none."""
 
+    @_builtins.property
+    def declaration(self) -> Global___GraphDeclaration:
+        """What its module declares of it; absent where it declares nothing."""
+
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedCompositeFieldContainer[Global___GraphRole]:
+        """The roles that may run it, where the mesh has roles."""
+
     def __init__(
         self,
         *,
@@ -928,14 +938,112 @@ class Graph(_message.Message):
         input_schema: _struct_pb2.Struct | None = ...,
         output_schema: _struct_pb2.Struct | None = ...,
         context_schema: _struct_pb2.Struct | None = ...,
+        declaration: Global___GraphDeclaration | None = ...,
+        roles: _abc.Iterable[Global___GraphRole] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["context_schema", b"context_schema", "input_schema", b"input_schema", "output_schema", b"output_schema"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context_schema", b"context_schema", "declaration", b"declaration", "input_schema", b"input_schema", "output_schema", b"output_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_schema", b"context_schema", "description", b"description", "input_schema", b"input_schema", "name", b"name", "output_schema", b"output_schema"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_schema", b"context_schema", "declaration", b"declaration", "description", b"description", "input_schema", b"input_schema", "name", b"name", "output_schema", b"output_schema", "roles", b"roles"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Graph: _TypeAlias = Graph  # noqa: Y015
+
+@_typing.final
+class GraphDeclaration(_message.Message):
+    """What a graph may do at most, whatever its models and its callers request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PromptsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TOOLS_FIELD_NUMBER: _builtins.int
+    CEILINGS_FIELD_NUMBER: _builtins.int
+    PROMPTS_FIELD_NUMBER: _builtins.int
+    POLICY_SCHEMA_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    customer: _builtins.str
+    """The member of its input that is the customer to which all calls of a run are bound; empty where it is bound to none."""
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The tools that it may call, such as `billing.Refund`."""
+
+    @_builtins.property
+    def ceilings(self) -> Global___Ceilings:
+        """The most that a run of it may use; a request can only lower it."""
+
+    @_builtins.property
+    def prompts(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The version of each prompt."""
+
+    @_builtins.property
+    def policy_schema(self) -> _struct_pb2.Struct:
+        """The JSON schema of its policy, of which each tenant may have one of its own; absent where it has none."""
+
+    def __init__(
+        self,
+        *,
+        tools: _abc.Iterable[_builtins.str] | None = ...,
+        ceilings: Global___Ceilings | None = ...,
+        prompts: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        policy_schema: _struct_pb2.Struct | None = ...,
+        customer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "policy_schema", b"policy_schema"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "customer", b"customer", "policy_schema", b"policy_schema", "prompts", b"prompts", "tools", b"tools"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GraphDeclaration: _TypeAlias = GraphDeclaration  # noqa: Y015
+
+@_typing.final
+class GraphRole(_message.Message):
+    """A role that may run a graph."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    role: _builtins.str
+    """The role, by its name in the file of roles."""
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The tools of those that the graph declares that it may call for this role; of a graph that declares none, the entries
+        of the role.
+        """
+
+    def __init__(
+        self,
+        *,
+        role: _builtins.str = ...,
+        tools: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["role", b"role", "tools", b"tools"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GraphRole: _TypeAlias = GraphRole  # noqa: Y015
 
 @_typing.final
 class CreateRunRequest(_message.Message):
