@@ -182,3 +182,6 @@ def _permits_money(lexical: Understanding, message: str) -> bool:
         return False
     is_unread = not lexical["language"] and sum(word.isalpha() for word in plain_words(message)) >= MIN_UNREAD_WORDS
     return lexical["wants_money"] or lexical["cause"] != "none" or is_unread
+
+
+urgency_of("")  # reads the word lists now: in the first run it would hold up the event loop of all runs

@@ -111,3 +111,6 @@ async def hand_over(state: State) -> Update:
         "notes": notes,
         "messages": [AIMessage(answer)],
     }
+
+
+urgency_of("")  # reads the word lists now: in the first run it would hold up the event loop of all runs

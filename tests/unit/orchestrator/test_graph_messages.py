@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from graphmesh.billing.v1 import BillingService
 from graphmesh.crm.v1 import CrmService
+from graphmesh_contracts import struct_value
 from graphmesh_nodes import Limits, declare
 from graphmesh_orchestrator.api.run_service import graph_message
 from graphmesh_orchestrator.registry import Graph
@@ -27,7 +29,7 @@ def graph_of(*, declared: bool) -> Graph:
     builder.add_node("node", lambda state: {})
     builder.add_edge(START, "node")
     if declared:
-        tools = [CrmService.GetCustomer, BillingService.Refund]
+        tools: list[Any] = [CrmService.GetCustomer, BillingService.Refund]
         limits, prompts = Limits(max_steps=5, max_effects=2), {"draft": "v2"}
         declare(builder, tools=tools, limits=limits, policy=Policy, prompts=prompts, customer="customer_id")
     return Graph.of("pay", builder.compile())
@@ -35,11 +37,10 @@ def graph_of(*, declared: bool) -> Graph:
 
 def rules(folder: Path) -> RoleRules:
     path = folder / "roles.json"
-    right = {"scopes": []}
-    roles = {
-        "all": {"graphs": ["*"], "tools": ["*"], **right},
-        "agent": {"graphs": ["pay"], "tools": ["crm", "sql"], **right},
-        "other": {"graphs": [], "tools": ["billing"], **right},
+    roles: dict[str, dict[str, list[str]]] = {
+        "all": {"graphs": ["*"], "tools": ["*"], "scopes": []},
+        "agent": {"graphs": ["pay"], "tools": ["crm", "sql"], "scopes": []},
+        "other": {"graphs": [], "tools": ["billing"], "scopes": []},
     }
     path.write_text(json.dumps(roles))
     return RoleRules(path, ["pay"])
@@ -50,7 +51,7 @@ def test_declaration_is_shown() -> None:
     assert list(shown.tools) == ["billing.Refund", "crm.GetCustomer"]
     assert (shown.ceilings.max_steps, shown.ceilings.max_effects, shown.ceilings.max_tokens) == (5, 2, 0)
     assert (dict(shown.prompts), shown.customer) == ({"draft": "v2"}, "customer_id")
-    assert "days" in shown.policy_schema["properties"]
+    assert "days" in struct_value(shown.policy_schema)["properties"]
 
 
 def test_roles_that_may_run_it_are_shown_with_those_of_its_tools_that_they_have(tmp_path: Path) -> None:
