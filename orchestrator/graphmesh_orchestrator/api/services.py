@@ -60,7 +60,7 @@ def services(
     stores = backend.runs, backend.interrupts
     runs = RunServicer(*stores, registry, submission, watcher, in_flight, notifier, backend.clock.now, roles)
     threads = ThreadServicer(backend.threads, states, backend.forks, backend.deletion, registry, roles)
-    store = StoreServicer(backend.store, registry.store_ttl, registry.store_index)
+    store = StoreServicer(backend.store, registry)
     assistants = AssistantServicer(backend.assistants, registry, backend.clock.now, roles)
     schedules = ScheduleServicer(
         backend.schedules,

@@ -7,26 +7,32 @@ from typing import Any
 
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.calls import current_call
-from graphmesh_chassis.errors import NotFound
+from graphmesh_chassis.errors import InvalidRequest, NotFound
 from graphmesh_chassis.hooks import INLINE_BYTES
 from graphmesh_chassis.large_values import convert_aside, is_large
 from graphmesh_chassis.pages import PAGE_BYTES, Page, encode_token, page_size
-from langgraph.store.base import IndexConfig, TTLConfig
+from graphmesh_nodes.policies import KEY as POLICY_KEY
+from graphmesh_nodes.policies import NAMESPACE as POLICIES
+from graphmesh_nodes.policies import policy_violations
 
+from graphmesh_orchestrator.registry import Registry
 from graphmesh_orchestrator.runs.convert import json_object
 from graphmesh_orchestrator.store import convert
 from graphmesh_orchestrator.store.embeddings import Index
-from graphmesh_orchestrator.store.item import Put, StoredItem, check_put
+from graphmesh_orchestrator.store.item import Address, Put, StoredItem, check_put, invalid
 from graphmesh_orchestrator.store.items import Items, Store, bytes_of
 from graphmesh_orchestrator.store.listing import MAX_FILTERED, MAX_FILTERED_BYTES, shown_namespaces
 from graphmesh_orchestrator.store.matching import check_filter, matches
 
+POLICY_SCOPES = frozenset({"policies.write"})
+"""The scopes to set the policy of an agent."""
+
 
 class StoreServicer(pb.StoreServiceServicer):
-    def __init__(self, store: Store, ttl: TTLConfig | None, index: IndexConfig | None) -> None:
-        """`ttl` has the times to live of items that state none, `index` the vectors of items."""
-        self._store, self._ttl = store, (ttl or {}).get("default_ttl")
-        self._index = Index.of(index) if index else None
+    def __init__(self, store: Store, registry: Registry) -> None:
+        self._store, self._registry = store, registry
+        self._ttl = (registry.store_ttl or {}).get("default_ttl")
+        self._index = Index.of(registry.store_index) if registry.store_index else None
 
     async def PutItem(self, request: pb.PutItemRequest, context: Any) -> pb.PutItemResponse:
         address = convert.address_of(request)
@@ -34,6 +40,7 @@ class StoreServicer(pb.StoreServiceServicer):
         ttl = convert.ttl_minutes(request.time_to_live) if has_ttl else self._ttl
         is_large = request.ByteSize() > INLINE_BYTES
         put = await convert_aside(is_large, lambda: Put(json_object(request.value, "value"), ttl))
+        self._check_policy(address, put)
         await convert_aside(is_large, check_put, put)
         if self._index:
             put = replace(put, vectors=await self._index.vectors(put.value))
@@ -48,7 +55,9 @@ class StoreServicer(pb.StoreServiceServicer):
         return pb.GetItemResponse(item=await _message_of(item))
 
     async def DeleteItem(self, request: pb.DeleteItemRequest, context: Any) -> pb.DeleteItemResponse:
-        await self._items().write({convert.address_of(request): None})
+        address = convert.address_of(request)
+        _require_scope(address)
+        await self._items().write({address: None})
         return pb.DeleteItemResponse()
 
     async def SearchItems(self, request: pb.SearchItemsRequest, context: Any) -> pb.SearchItemsResponse:
@@ -71,8 +80,33 @@ class StoreServicer(pb.StoreServiceServicer):
                     break
         return pb.ListNamespacesResponse(namespaces=page.messages, next_page_token=page.next_token)
 
+    def _check_policy(self, address: Address, put: Put) -> None:
+        """Check the policy of an agent, which is an item of the tenant.
+
+        Raises:
+            ScopeMissing: the caller may run agents, but not set what they may do.
+            InvalidRequest: no such agent has a policy, or a member of it breaks a rule.
+        """
+        (root, *graph), key = address
+        if root != POLICIES:
+            return
+        _require_scope(address)
+        declared = {one.name: one.declaration.policy for one in self._registry.all() if one.declaration}
+        model = declared.get(".".join(graph))
+        if model is None or key != POLICY_KEY:
+            known = ", ".join(f"{POLICIES}, {name}" for name, policy in declared.items() if policy) or "none"
+            raise invalid("namespace", f"{POLICIES} has the item {POLICY_KEY} of agents with a policy alone: {known}")
+        if violations := policy_violations(model, put.value):
+            raise InvalidRequest(violations=[replace(one, field=f"value.{one.field}") for one in violations])
+
     def _items(self) -> Items:
         return self._store.of(current_call().caller.tenant)
+
+
+def _require_scope(address: Address) -> None:
+    """Raises ScopeMissing where an item is a policy, and the caller may set none."""
+    if address[0][0] == POLICIES:
+        current_call().caller.require(POLICY_SCOPES)
 
 
 async def _fill(page: Page[pb.Item], batches: AsyncIterator[Sequence[StoredItem]], conditions: Any) -> None:

@@ -12,6 +12,7 @@ from graphmesh_chassis.errors import DatabaseUnavailable, Fenced
 from graphmesh_chassis.large_values import convert_aside, is_large, size_of
 from graphmesh_chassis.own_loop import OwnLoop
 from graphmesh_nodes.context import Lease
+from graphmesh_nodes.policies import NAMESPACE as POLICIES
 from langgraph.store.base import (
     BaseStore,
     GetOp,
@@ -114,6 +115,8 @@ class TenantStore(BaseStore):
             case PutOp():
                 op = op._replace(namespace=tuple(op.namespace))
                 check_address((op.namespace, op.key))
+                if op.namespace[0] == POLICIES:
+                    raise invalid("namespace", f"{POLICIES} is set by clients: no agent changes its own policy")
                 if op.value is not None:
                     await convert_aside(is_large(op.value), check_put, Put(op.value, op.ttl))
             case SearchOp():

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from graphmesh_chassis.errors import FieldViolation
 from langgraph.runtime import get_runtime
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from graphmesh_nodes.errors import PolicyInvalid
 
@@ -48,9 +48,21 @@ async def agent_policy(graph: str, model: type[PolicyT], default: Path) -> Agent
     return _checked(graph, model, {**_default(default), **own})
 
 
-def check_policy(graph: str, model: type[BaseModel], value: Mapping[str, Any], *, default: Path | None = None) -> None:
-    """Check a policy that a tenant sets, over the default or alone. Raises PolicyInvalid."""
-    _checked(graph, model, {**(_default(default) if default else {}), **value})
+def policy_violations(model: type[BaseModel], members: Mapping[str, Any]) -> list[FieldViolation]:
+    """Return what members of a tenant's policy break, each for itself: the others are those of the default."""
+    return [violation for name, value in members.items() for violation in _member_violations(model, name, value)]
+
+
+def _member_violations(model: type[BaseModel], name: str, value: Any) -> list[FieldViolation]:
+    field = model.model_fields.get(name)
+    if field is None:
+        return [FieldViolation(name, f"is none of {', '.join(model.model_fields)}")]
+    try:
+        annotation: Any = Annotated[field.annotation, field]
+        TypeAdapter(annotation).validate_python(value)
+    except ValidationError as error:
+        return [FieldViolation(".".join([name, *map(str, one["loc"])]), one["msg"]) for one in error.errors()]
+    return []
 
 
 def _checked(graph: str, model: type[PolicyT], content: Mapping[str, Any]) -> AgentPolicy[PolicyT]:

@@ -309,3 +309,13 @@ async def test_a_tick_has_the_roles_of_whoever_specified_the_schedule(mesh: Role
 
     await eventually(has_ended)
     assert error_of(ended[0]) == "TOOL_NOT_ALLOWED"
+
+
+@pytest.mark.parametrize("method", ["PutItem", "DeleteItem"])
+async def test_policies_of_agents_need_a_scope_of_their_own(mesh: RoleMesh, method: str) -> None:
+    """Callers who may run an agent may not set what it may do."""
+    request = getattr(pb, f"{method}Request")(namespace=["policies", "charge"], key="policy")
+    rpc = getattr(pb.StoreService, method)
+    assert await reason_of(mesh.inside("admin", rpc, request)) == "SCOPE_MISSING"
+    request.namespace[:] = ["notes"]
+    assert await reason_of(mesh.inside("admin", rpc, request)) == ""

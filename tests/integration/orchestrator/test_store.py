@@ -222,3 +222,49 @@ async def namespaces(mesh: Mesh, **fields: Any) -> list[tuple[str, ...]]:
         token = page.next_page_token
         if not token:
             return found
+
+
+POLICY = """
+from graphmesh_nodes import declare
+from langgraph.graph import START, StateGraph
+from langgraph.runtime import Runtime
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
+
+class Policy(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    days: int = Field(ge=1)
+    tones: list[str]
+
+class State(TypedDict, total=False):
+    name: str
+
+async def node(state, runtime: Runtime):
+    await runtime.store.aput(("policies", "agent"), "policy", {"days": 9})
+
+graph = StateGraph(State)
+graph.add_node("node", node)
+graph.add_edge(START, "node")
+declare(graph, tools=(), policy=Policy)
+"""
+
+
+async def test_policies_of_agents_are_checked_and_no_agent_writes_them(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(POLICY)
+    async with serve_billing(tmp_path) as billing, serve_orchestrator(tmp_path, billing) as mesh:
+        store = mesh.client.store
+        await store.put(("policies", "agent"), "policy", {"days": 3})
+        for namespace, key, value, field in (
+            (("policies", "agent"), "policy", {"days": 0}, "value.days"),
+            (("policies", "agent"), "policy", {"tones": ["plain", 7]}, "value.tones.1"),
+            (("policies", "agent"), "policy", {"dais": 3}, "value.dais"),
+            (("policies", "agent"), "other", {"days": 3}, "namespace"),
+            (("policies", "nobody"), "policy", {"days": 3}, "namespace"),
+            (("policies",), "policy", {"days": 3}, "namespace"),
+        ):
+            with pytest.raises(InvalidRequest) as refused:
+                await store.put(namespace, key, value)
+            assert [violation.field for violation in refused.value.violations] == [field]
+        run = await mesh.run("agent", name="x")
+        assert "no agent changes its own policy" in run.error.message
+        assert struct_value((await store.get(("policies", "agent"), "policy")).value) == {"days": 3}
