@@ -17,6 +17,7 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError, ScopeMissing
 from graphmesh_chassis.settings import SecretUrl
 from graphmesh_chassis.status import from_status
+from graphmesh_contracts import to_struct
 from graphmesh_local import topology_watcher
 from graphmesh_local.development_issuer import issue_token, with_development_issuer
 from graphmesh_local.state_folder import StateFolder
@@ -311,11 +312,11 @@ async def test_a_tick_has_the_roles_of_whoever_specified_the_schedule(mesh: Role
     assert error_of(ended[0]) == "TOOL_NOT_ALLOWED"
 
 
-@pytest.mark.parametrize("method", ["PutItem", "DeleteItem"])
-async def test_policies_of_agents_need_a_scope_of_their_own(mesh: RoleMesh, method: str) -> None:
+@pytest.mark.parametrize("namespace", [["policies", "charge"], ["policies"], ["notes"]], ids=" ".join)
+async def test_policies_of_agents_need_a_scope_of_their_own(mesh: RoleMesh, namespace: list[str]) -> None:
     """Callers who may run an agent may not set what it may do."""
-    request = getattr(pb, f"{method}Request")(namespace=["policies", "charge"], key="policy")
-    rpc = getattr(pb.StoreService, method)
-    assert await reason_of(mesh.inside("admin", rpc, request)) == "SCOPE_MISSING"
-    request.namespace[:] = ["notes"]
-    assert await reason_of(mesh.inside("admin", rpc, request)) == ""
+    stored = pb.PutItemRequest(namespace=namespace, key="policy", value=to_struct({"a": 1}))
+    deleted = pb.DeleteItemRequest(namespace=namespace, key="policy")
+    expected = "" if namespace == ["notes"] else "SCOPE_MISSING"
+    assert await reason_of(mesh.inside("admin", pb.StoreService.PutItem, stored)) == expected
+    assert await reason_of(mesh.inside("admin", pb.StoreService.DeleteItem, deleted)) == expected
