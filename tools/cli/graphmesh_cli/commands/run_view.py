@@ -148,7 +148,9 @@ def open_questions(run: Run, command: Callable[..., str]) -> Iterator[Text]:
     is_single = sum(not one.approval_id for one in run.interrupts) == 1
     for one in run.interrupts:
         words = ["resume", run.run_id, *(["ANSWER"] if is_single else ["--answer", f"{one.interrupt_id}=ANSWER"])]
-        yield Text.assemble((_column(one.node), "bold"), (printable(_question(one)), "yellow"))
+        yield Text.assemble(
+            (_column(one.node), "bold"), (printable(_question(one)).replace("\n", f"\n{'':14}"), "yellow")
+        )
         if proposal := _proposal(one):
             yield Text(f"  {'':<12}{printable(proposal)}", style="dim")
         yield Text(f"  {'':<12}{command(*(['approve', one.approval_id] if one.approval_id else words))}", style="dim")
