@@ -1,10 +1,10 @@
 """Data analysis: answers questions about a database, with each number checked against the rows, and a chart.
 
-    receive ─► query ─► tell
+    receive ─► query ─► narrate
                  └► a question to the person, or what is missing
 
 `query` describes the schema, lets a model write one SELECT (or plans it by rule where the model is offline), and runs
-it through the service sql, which decides what may be read. `tell` states the rows.
+it through the service sql, which decides what may be read. `narrate` states the rows.
 """
 
 from typing import Literal
@@ -19,20 +19,20 @@ from analyst.policy import AnalystPolicy
 from analyst.state import Request, Response, State
 
 
-def after_query(state: State) -> Literal["tell", "__end__"]:
-    return "__end__" if state["outcome"] else "tell"
+def after_query(state: State) -> Literal["narrate", "__end__"]:
+    return "__end__" if state["outcome"] else "narrate"
 
 
 graph = StateGraph(State, input_schema=Request, output_schema=Response)
 
 graph.add_node("receive", nodes.receive)
 graph.add_node("query", nodes.query)
-graph.add_node("tell", nodes.tell)
+graph.add_node("narrate", nodes.narrate)
 
 graph.add_edge(START, "receive")
 graph.add_edge("receive", "query")
 graph.add_conditional_edges("query", after_query)
-graph.add_edge("tell", END)
+graph.add_edge("narrate", END)
 
 declare(
     graph,

@@ -26,7 +26,7 @@ _FORBIDDEN = re.compile(
 """Links, markup, and numbers in words, which are not checked."""
 
 
-async def told_by_model(state: State) -> str:
+async def model_text(state: State) -> str:
     """Return a text whose every number is supported by the rows; empty where the model writes none."""
     rows = json.dumps({"columns": state["columns"], "rows": state["rows"][:SHOWN_ROWS]}, ensure_ascii=False)
     system = prompts.narrative(state["language"], state["unit"])
@@ -35,13 +35,13 @@ async def told_by_model(state: State) -> str:
         text = str((await MODEL.ainvoke([SystemMessage(system), HumanMessage(message)])).text).strip()
     except GraphmeshError:
         return ""
-    rows_told = state["rows"][:SHOWN_ROWS]
+    shown_rows = state["rows"][:SHOWN_ROWS]
     is_sound = 0 < len(text) <= MAX_CHARACTERS and not _FORBIDDEN.search(text)
-    is_sound = is_sound and is_about_rows(text, state["columns"], rows_told)
-    return text if is_sound and not unsupported(text, rows_told) and not misattributed(text, rows_told) else ""
+    is_sound = is_sound and is_about_rows(text, state["columns"], shown_rows)
+    return text if is_sound and not unsupported(text, shown_rows) and not misattributed(text, shown_rows) else ""
 
 
-def told_by_template(state: State) -> str:
+def template_text(state: State) -> str:
     """Return a text that has the rows, and nothing else."""
     rows, language = state["rows"], state["language"]
     if not rows or (state["is_single"] and rows[0][-1] is None):

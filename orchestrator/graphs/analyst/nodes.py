@@ -172,11 +172,11 @@ def _unavailable(state: State, error: GraphmeshError) -> Update:
     return {"outcome": "unavailable", "answer": "\n".join(texts), "notes": [f"The service sql failed: {error.reason}"]}
 
 
-async def tell(state: State) -> Update:
+async def narrate(state: State) -> Update:
     """State the result, every number of it checked against the rows."""
     zone = (await policy()).value.time_zone
-    text = "" if state["is_offline"] or not state["rows"] else await narrative.told_by_model(state)
-    text = text or narrative.told_by_template(state)
+    text = "" if state["is_offline"] or not state["rows"] else await narrative.model_text(state)
+    text = text or narrative.template_text(state)
     language, notes = state["language"], list(state["notes"])
     if state["rows"]:
         notes.insert(0, reply(language, "computed", explanation=state["explanation"]))

@@ -29,12 +29,12 @@ class Measure:
     unit: str = ""
     where: str = ""
     counted: str = ""
-    """What is counted, where the measure is a count: its expression in a query of another table."""
+    """The expression of a count in a query of another table; empty where the measure is no count."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """What rows are grouped by."""
+    """The columns that rows are grouped by."""
 
     table: str
     keys: Sequence[str]

@@ -47,7 +47,7 @@ class Mention:
 
 @dataclass
 class Question:
-    """What was read. `unknown` are the words that were not."""
+    """The parts of a question. `unknown` are the words that are none."""
 
     tokens: Sequence[str]
     operations: dict[int, str] = field(default_factory=dict)
@@ -205,7 +205,7 @@ def _phrases(question: Question, folded: Sequence[str], taken: set[int]) -> Iter
     for position, token in enumerate(question.tokens):
         if position not in taken and folded[position]:
             run.append(token.rstrip("."))
-        elif run and folded[position] in stop and _goes_on(position, folded, taken):
+        elif run and folded[position] in stop and _continues(position, folded, taken):
             run.append(token)
         elif run:
             yield " ".join(run)
@@ -214,7 +214,7 @@ def _phrases(question: Question, folded: Sequence[str], taken: set[int]) -> Iter
         yield " ".join(run)
 
 
-def _goes_on(position: int, folded: Sequence[str], taken: set[int]) -> bool:
+def _continues(position: int, folded: Sequence[str], taken: set[int]) -> bool:
     """Return whether an unknown word follows, behind words that change nothing."""
     for after in range(position + 1, len(folded)):
         if after not in taken and folded[after]:

@@ -23,7 +23,7 @@ class Response(TypedDict):
     query: str
     """The SQL that was run; empty where none was."""
     explanation: str
-    """What the query computes, by tables and columns."""
+    """The computation of the query, by tables and columns."""
     columns: list[str]
     rows: list[list[Cell]]
     unit: str
@@ -32,7 +32,7 @@ class Response(TypedDict):
     cached: bool
     preaggregated: bool
     notes: list[str]
-    """What is to be known about the numbers, and failures."""
+    """Remarks about the numbers, and failures."""
 
 
 class State(Request, Response):

@@ -27,7 +27,7 @@ class FieldRule(BaseModel):
 
 
 class OperationsPolicy(BaseModel):
-    """What may be changed by whom."""
+    """The fields that may be changed, and by whom."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

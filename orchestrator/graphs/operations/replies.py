@@ -1,4 +1,4 @@
-"""What the agent says: templates by language. Nothing that is said about a change is written by a model."""
+"""The replies of the agent: templates by language. No reply about a change is written by a model."""
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence

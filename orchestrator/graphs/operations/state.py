@@ -69,7 +69,7 @@ class State(Request, Response):
     policy_version: str
     record: Record
     plan: Change | None
-    """What has been understood and is permitted."""
+    """The change that was understood and is permitted."""
     undoes: str
     """The id of the change that this one undoes; empty for none."""
     attempt: int
