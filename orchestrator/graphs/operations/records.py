@@ -3,6 +3,7 @@
 from graphmesh.crm import v1 as crm
 from graphmesh.ticketing import v1 as ticketing
 from graphmesh_nodes import call
+from graphmesh_nodes.guardrails.tool_outputs import is_record
 
 from operations.state import Change, Record
 from operations.values import ATTRIBUTE, shown_value, wire_value
@@ -14,8 +15,15 @@ async def read(record: Record, record_id: str) -> tuple[dict[str, str], int]:
     """Return the fields of a record, and its version. Raises GraphmeshError."""
     if record == "customer":
         request = crm.GetCustomerRequest(customer_id=record_id)
-        return customer_fields((await call(crm.CrmService.GetCustomer, request)).customer)
-    found = await call(ticketing.TicketingService.GetTicket, ticketing.GetTicketRequest(ticket_id=record_id))
+        response = await call(
+            crm.CrmService.GetCustomer, request, expect=lambda found: is_record(found.customer.customer_id, record_id)
+        )
+        return customer_fields(response.customer)
+    found = await call(
+        ticketing.TicketingService.GetTicket,
+        ticketing.GetTicketRequest(ticket_id=record_id),
+        expect=lambda found: is_record(found.ticket.ticket_id, record_id),
+    )
     return ticket_fields(found.ticket)
 
 

@@ -11,8 +11,10 @@ from graphmesh.crm.v1 import (
     ListRecordsResponse,
 )
 from graphmesh.retrieval.v1 import RetrievalService, SearchRequest, SearchResponse
+from graphmesh_contracts import EXPONENTS
 from graphmesh_nodes import Fallback, Update, degrade, remote
 from graphmesh_nodes.errors import NotFound
+from graphmesh_nodes.guardrails.tool_outputs import first_broken, has_amounts_in, has_at_most, is_record
 
 from support import claims, convert, relevance, texts
 from support.state import Account, Passage, State
@@ -37,6 +39,7 @@ customer = remote(
     CrmService.GetCustomer,
     request=lambda state: GetCustomerRequest(customer_id=state["customer_id"]),
     update=_account_found,
+    expect=lambda state, response: is_record(response.customer.customer_id, state["customer_id"]),
     fallback=_noted("account"),
     refusals={NotFound: degrade(lambda _, __: {"account": Account(known=False, tier="", language="")})},
 )
@@ -50,6 +53,10 @@ orders = remote(
     CrmService.ListRecords,
     request=lambda state: ListRecordsRequest(customer_id=state["customer_id"], kind="order", page_size=MAX_ORDERS),
     update=_orders_found,
+    expect=lambda state, response: first_broken(
+        has_at_most(response.records, MAX_ORDERS),
+        *(is_record(record.customer_id, state["customer_id"]) for record in response.records),
+    ),
     fallback=_noted("orders"),
     refusals={NotFound: degrade(lambda _, __: {"orders": []})},
 )
@@ -75,6 +82,11 @@ invoices = remote(
     BillingService.ListInvoices,
     request=lambda state: ListInvoicesRequest(customer_id=state["customer_id"], page_size=MAX_INVOICES),
     update=_invoices_found,
+    expect=lambda state, response: first_broken(
+        has_at_most(response.invoices, MAX_INVOICES),
+        has_amounts_in(response, EXPONENTS),
+        *(is_record(invoice.customer_id, state["customer_id"]) for invoice in response.invoices),
+    ),
     fallback=_noted("billing"),
 )
 
@@ -95,5 +107,9 @@ def _relevant(found: list[Passage]) -> list[Passage]:
 
 
 knowledge = remote(
-    RetrievalService.Search, request=_search_request, update=_passages_found, fallback=_noted("knowledge")
+    RetrievalService.Search,
+    request=_search_request,
+    update=_passages_found,
+    expect=lambda _, response: has_at_most(response.passages, convert.MAX_PASSAGES),
+    fallback=_noted("knowledge"),
 )

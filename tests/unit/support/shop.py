@@ -23,6 +23,7 @@ def invoice(invoice_id: str, *lines: tuple[str, int], quantity: int = 1) -> bill
     """A paid invoice, charged once."""
     made = billing.Invoice(
         invoice_id=invoice_id,
+        customer_id="cu_1",
         total=eur(sum(price * quantity for _, price in lines)),
         status=billing.InvoiceStatus.INVOICE_STATUS_PAID,
         charge_ids=[f"ch_{invoice_id}"],
@@ -64,6 +65,7 @@ class Shop:
         records = [
             crm.Record(
                 record_id=invoice_id.replace("INV", "TT"),
+                customer_id="cu_1",
                 title="Rowan Red ink",
                 status=status,
                 attributes={"invoice_id": invoice_id},

@@ -251,3 +251,17 @@ async def test_refunds_once_after_a_crash(harness: GraphHarness) -> None:
 async def test_an_uncertain_refund_is_not_reported_as_undone(harness: GraphHarness) -> None:
     harness.lose_response(REFUND)
     assert (await answered(harness, SMALL)).state["reason"] == "refund_uncertain"
+
+
+@pytest.mark.parametrize("lie", ["another customer's", "below zero", "unknown currency"])
+async def test_implausible_invoices_are_not_believed(shop: Shop, harness: GraphHarness, lie: str) -> None:
+    [made] = shop.invoices
+    if lie == "another customer's":
+        made.customer_id = "cu_2"
+    elif lie == "below zero":
+        made.lines[0].amount.amount_minor = -1
+    else:
+        made.total.currency_code = "ZZZ"
+    output = (await ask(harness, SMALL)).output
+    assert (output["outcome"], harness.calls(PREVIEW)) == ("escalated", [])
+    assert "Our billing system could not be reached." in output["notes"]
