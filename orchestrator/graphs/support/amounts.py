@@ -11,7 +11,7 @@ from graphmesh_contracts import EXPONENTS, exponent, parse_amount
 
 _UNITS: Mapping[str, frozenset[str]] = {
     unit: frozenset(codes)
-    for unit, codes in tomllib.loads((Path(__file__).parent / "currencies.toml").read_text(encoding="utf-8")).items()
+    for unit, codes in tomllib.loads(Path(__file__).with_name("currencies.toml").read_text(encoding="utf-8")).items()
 }
 _GROUPED = r"\d{1,3}(?:[.,' ]\d{3}){1,3}(?:[.,]\d{1,3})?"
 _NUMBER = rf"(?<![\w.,/-])(?:{_GROUPED}|\d{{1,9}}(?:[.,]\d{{1,3}})?)(?![.,/-]?\d)"
