@@ -81,7 +81,8 @@ class StoreServiceServicer:
     def PutItem(self, request, context):
         """Stores an item, in place of the one under the same namespace and key. A repeat stores the same again.
 
-        Reasons: INVALID_REQUEST (a namespace, a key or a value that cannot be stored).
+        Reasons: INVALID_REQUEST (a namespace, a key or a value that cannot be stored), SCOPE_MISSING
+        (`policies.write`, for the policy of an agent).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -99,7 +100,8 @@ class StoreServiceServicer:
     def DeleteItem(self, request, context):
         """Deletes an item; one that does not exist is deleted already.
 
-        Reasons: INVALID_REQUEST (a namespace or a key that no item has).
+        Reasons: INVALID_REQUEST (a namespace or a key that no item has), SCOPE_MISSING (`policies.write`, for
+        the policy of an agent).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

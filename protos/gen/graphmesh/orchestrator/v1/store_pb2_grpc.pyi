@@ -43,7 +43,8 @@ class StoreServiceStub:
     PutItem: _grpc.UnaryUnaryMultiCallable[_store_pb2.PutItemRequest, _store_pb2.PutItemResponse]
     """Stores an item, in place of the one under the same namespace and key. A repeat stores the same again.
 
-    Reasons: INVALID_REQUEST (a namespace, a key or a value that cannot be stored).
+    Reasons: INVALID_REQUEST (a namespace, a key or a value that cannot be stored), SCOPE_MISSING
+    (`policies.write`, for the policy of an agent).
     """
     GetItem: _grpc.UnaryUnaryMultiCallable[_store_pb2.GetItemRequest, _store_pb2.GetItemResponse]
     """Reads an item.
@@ -53,7 +54,8 @@ class StoreServiceStub:
     DeleteItem: _grpc.UnaryUnaryMultiCallable[_store_pb2.DeleteItemRequest, _store_pb2.DeleteItemResponse]
     """Deletes an item; one that does not exist is deleted already.
 
-    Reasons: INVALID_REQUEST (a namespace or a key that no item has).
+    Reasons: INVALID_REQUEST (a namespace or a key that no item has), SCOPE_MISSING (`policies.write`, for
+    the policy of an agent).
     """
     SearchItems: _grpc.UnaryUnaryMultiCallable[_store_pb2.SearchItemsRequest, _store_pb2.SearchItemsResponse]
     """Lists the items below a namespace that pass a filter, the last stored first. Pages are not a snapshot: each has the
@@ -84,7 +86,8 @@ class StoreServiceAsyncStub(StoreServiceStub):
     PutItem: _aio.UnaryUnaryMultiCallable[_store_pb2.PutItemRequest, _store_pb2.PutItemResponse]  # type: ignore[assignment]
     """Stores an item, in place of the one under the same namespace and key. A repeat stores the same again.
 
-    Reasons: INVALID_REQUEST (a namespace, a key or a value that cannot be stored).
+    Reasons: INVALID_REQUEST (a namespace, a key or a value that cannot be stored), SCOPE_MISSING
+    (`policies.write`, for the policy of an agent).
     """
     GetItem: _aio.UnaryUnaryMultiCallable[_store_pb2.GetItemRequest, _store_pb2.GetItemResponse]  # type: ignore[assignment]
     """Reads an item.
@@ -94,7 +97,8 @@ class StoreServiceAsyncStub(StoreServiceStub):
     DeleteItem: _aio.UnaryUnaryMultiCallable[_store_pb2.DeleteItemRequest, _store_pb2.DeleteItemResponse]  # type: ignore[assignment]
     """Deletes an item; one that does not exist is deleted already.
 
-    Reasons: INVALID_REQUEST (a namespace or a key that no item has).
+    Reasons: INVALID_REQUEST (a namespace or a key that no item has), SCOPE_MISSING (`policies.write`, for
+    the policy of an agent).
     """
     SearchItems: _aio.UnaryUnaryMultiCallable[_store_pb2.SearchItemsRequest, _store_pb2.SearchItemsResponse]  # type: ignore[assignment]
     """Lists the items below a namespace that pass a filter, the last stored first. Pages are not a snapshot: each has the
@@ -128,7 +132,8 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_store_pb2.PutItemResponse, _abc.Awaitable[_store_pb2.PutItemResponse]]:
         """Stores an item, in place of the one under the same namespace and key. A repeat stores the same again.
 
-        Reasons: INVALID_REQUEST (a namespace, a key or a value that cannot be stored).
+        Reasons: INVALID_REQUEST (a namespace, a key or a value that cannot be stored), SCOPE_MISSING
+        (`policies.write`, for the policy of an agent).
         """
 
     @_abc_1.abstractmethod
@@ -150,7 +155,8 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_store_pb2.DeleteItemResponse, _abc.Awaitable[_store_pb2.DeleteItemResponse]]:
         """Deletes an item; one that does not exist is deleted already.
 
-        Reasons: INVALID_REQUEST (a namespace or a key that no item has).
+        Reasons: INVALID_REQUEST (a namespace or a key that no item has), SCOPE_MISSING (`policies.write`, for
+        the policy of an agent).
         """
 
     @_abc_1.abstractmethod
