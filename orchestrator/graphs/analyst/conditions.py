@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from analyst.plans import DURATIONS, Unclear, sql_column
-from analyst.question import Question
+from analyst.periods import Span, described, spans
+from analyst.plans import AMOUNTS, DURATIONS, PRICES, Unclear, sql_column
+from analyst.question import COMPARISONS, Question
 from analyst.schema import Column, Schema
 
 
@@ -22,25 +23,31 @@ class Conditions:
             conditions.append(f"{sql_column(column)} IN ({', '.join(f'${number}' for number in numbers)})")
             tables.add(column.table)
             descriptions.append(f"{column.table}.{column.name} = {' or '.join(values)}")
-        if self._question.years:
-            column, (begin, end) = self.date(table), self._span()
-            parameters += [begin, end]
-            cast = "::date" if self._schema.is_postgresql else ""
-            last = len(parameters)
-            name = sql_column(column)
-            conditions.append(f"{name} >= ${last - 1}{cast} AND {name} < ${last}{cast}")
+        if periods := spans(self._question):
+            column = self.date(table)
+            conditions.append(f"({' OR '.join(self._within(column, span, parameters) for span in periods)})")
             tables.add(column.table)
-            descriptions.append(f"{column.table}.{column.name} from {begin} to before {end}")
-        for compared in self._comparisons(table):
-            parameters.append(compared[2])
-            conditions.append(f"{sql_column(compared[0])} {compared[1]} ${len(parameters)}")
-            tables.add(compared[0].table)
-            descriptions.append(f"{compared[0].table}.{compared[0].name} {compared[1]} {compared[2]:g}")
+            descriptions.append(f"{column.table}.{column.name} {' or '.join(map(described, periods))}")
+        for column, sign, number in self._comparisons(table):
+            parameters.append(number)
+            conditions.append(f"{sql_column(column)} {sign} ${len(parameters)}")
+            tables.add(column.table)
+            words = {">": "above", "<": "below", ">=": "at least", "<=": "at most"}
+            descriptions.append(f"{column.table}.{column.name} {words[sign]} {number:.12g}")
         for column in self._flags():
             conditions.append(sql_column(column))
             tables.add(column.table)
             descriptions.append(f"{column.table}.{column.name}")
         return conditions, parameters, tables, descriptions
+
+    def _within(self, column: Column, span: Span, parameters: list[str | float]) -> str:
+        parts = []
+        for sign, date in zip((">=", "<"), span, strict=True):
+            if date:
+                parameters.append(date)
+                cast = "::date" if self._schema.is_postgresql else ""
+                parts.append(f"{sql_column(column)} {sign} ${len(parameters)}{cast}")
+        return " AND ".join(parts)
 
     def _flags(self) -> list[Column]:
         """Return the columns of yes and no that the question names: rows for which they hold are meant."""
@@ -57,68 +64,66 @@ class Conditions:
     def _value(self, phrase: str, found: Sequence[tuple[Column, str]], table: str) -> tuple[Column, str]:
         """Return the column of a value: of the name right before it, else the nearest of columns of one meaning."""
         reached = self._schema.distances(table)
-        near = [one for one in found if self._is_named_before(phrase, one[0])]
-        near = near or [one for one in found if one[0].table in reached] or list(found)
+        chosen = self._question.wanted(column for column, _ in found)
+        named = [one for one in found if self._question.is_before(phrase, one[0])]
+        near = named or [one for one in found if one[0] in chosen]
+        near = [one for one in near if one[0].table in reached] or near
         near.sort(key=lambda one: reached.get(one[0].table, 99))
-        first = [one for one in near if one[0].table == near[0][0].table]
-        if len(first) > 1 or len({column.words[-1:] for column, _ in near}) > 1:
+        is_certain = named or len(chosen) < len(found) or phrase not in self._question.uncertain
+        if not is_certain or len({self._meaning(column) for column, _ in near}) > 1:
             raise Unclear("several", names=", ".join(f"{one.table}.{one.name} = {value}" for one, value in near))
-        return first[0]
+        return near[0]
 
-    def _is_named_before(self, phrase: str, column: Column) -> bool:
-        begin = phrase.split()[0]
-        position = next((at for at, token in enumerate(self._question.tokens) if token.rstrip(".") == begin), 0)
-        before = [one for one in self._question.mentions if 0 < position - one.start <= 3]
-        return bool(before) and (column.table in before[-1].tables or column in before[-1].columns)
+    def _meaning(self, column: Column) -> tuple[str, ...]:
+        """Return what columns of the same things have in common: a country is one, names are of each table's rows."""
+        is_label = column in self._schema.labels(column.table)
+        return (column.table, column.name) if is_label else column.words[-1:]
 
     def date(self, table: str) -> Column:
         """Return the only date of the nearest table that has one."""
         for other, _ in sorted(self._schema.distances(table).items(), key=lambda one: one[1]):
-            dates = self._schema.dates(other)
+            dates = self._question.wanted(self._schema.dates(other))
             if len(dates) == 1:
                 return dates[0]
             if dates:
                 raise Unclear("several", names=", ".join(f"{one.table}.{one.name}" for one in dates))
         raise Unclear("no_date", table=table)
 
-    def _span(self) -> tuple[str, str]:
-        years, months = sorted(self._question.years), sorted(self._question.months)
-        if not months:
-            if years != list(range(years[0], years[-1] + 1)):
-                raise Unclear("no_measure")
-            return f"{years[0]}-01-01", f"{years[-1] + 1}-01-01"
-        if len(years) > 1 or len(months) > 1:
-            raise Unclear("no_measure")
-        year, month = years[0], months[0]
-        after = (year + 1, 1) if month == 12 else (year, month + 1)
-        return f"{year}-{month:02}-01", f"{after[0]}-{after[1]:02}-01"
-
     def _comparisons(self, table: str) -> list[tuple[Column, str, float]]:
         """Return the columns that are compared with numbers: `longer than 5 minutes`."""
-        found = []
-        for position, number in self._question.numbers.items():
-            before = [self._question.operations.get(one) for one in range(max(0, position - 3), position)]
-            sign = ">" if "more" in before else "<" if "less" in before else ""
-            if "top" in before or "bottom" in before:
+        question, found = self._question, []
+        pending = [question.ends[at] for at, name in question.operations.items() if name in COMPARISONS]
+        for position, number in question.numbers.items():
+            if question.is_limit(position):
                 continue
-            seconds = self._question.seconds.get(position + 1)
-            if not sign:
+            before = [at for at, name in question.operations.items() if name in COMPARISONS and at < position]
+            last = max(before, default=-1)
+            if last < 0 or position - question.ends[last] > 1 or question.ends[last] not in pending:
                 raise Unclear("no_measure")
-            found.append((*self._compared(table, seconds), sign, number, seconds))
-        return [(column, sign, number * factor * (seconds or 1)) for column, factor, sign, number, seconds in found]
-
-    def _compared(self, table: str, seconds: int | None) -> tuple[Column, float]:
-        columns = self._schema.columns_of(table)
-        if seconds:
-            lengths = [one for one in columns if one.words[-1:] and one.words[-1] in DURATIONS]
-            if len(lengths) == 1:
-                return lengths[0], DURATIONS[lengths[0].words[-1]]
-        named = [
-            one
-            for mention in self._question.mentions
-            for one in mention.columns
-            if one.is_number and one.table == table
-        ]
-        if len(named) != 1 or seconds:
+            pending.remove(question.ends[last])
+            seconds = question.seconds.get(position + 1)
+            column, factor = self._compared(table, position, seconds)
+            found.append((column, COMPARISONS[question.operations[last]], number * factor * (seconds or 1)))
+        if pending:
             raise Unclear("no_measure")
-        return named[0], 100.0 if named[0].in_cents else 1.0
+        return found
+
+    def _compared(self, table: str, position: int, seconds: int | None) -> tuple[Column, float]:
+        """Return the column that a number is compared with, of the table or of one that the question names."""
+        reached = self._schema.distances(table)
+        named = {name for mention in self._question.mentions for name in mention.tables if name in reached}
+        for name in sorted(named | {table}, key=lambda one: (reached[one], one)):
+            columns = [one for one in self._schema.columns_of(name) if one.is_number and not one.is_id]
+            found = self._of_unit(columns, position, seconds)
+            if len(found) == 1:
+                [column] = found
+                return column, DURATIONS[column.words[-1]] if seconds else 100.0 if column.in_cents else 1.0
+        raise Unclear("no_measure")
+
+    def _of_unit(self, columns: Sequence[Column], position: int, seconds: int | None) -> list[Column]:
+        if seconds:
+            return [one for one in columns if one.words[-1:] and one.words[-1] in DURATIONS]
+        named = [one for one in columns if any(one in mention.columns for mention in self._question.mentions)]
+        if not named and {position, position + 1} & self._question.currencies.keys():
+            return [one for one in columns if one.words[-1:] and one.words[-1] in (*PRICES, *AMOUNTS)]
+        return named

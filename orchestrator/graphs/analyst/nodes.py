@@ -11,12 +11,12 @@ from graphmesh_nodes.guardrails.untrusted import readable
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from pydantic import BaseModel, ConfigDict, Field
 
-from analyst import model_texts, narrative, planner, prompts, queries
+from analyst import clarification, model_texts, narrative, planner, prompts, queries
 from analyst.chart import chart_of
 from analyst.plans import Unclear
 from analyst.policy import AnalystPolicy, policy
 from analyst.prompts import reply
-from analyst.question import read
+from analyst.reading import read
 from analyst.schema import Schema
 from analyst.state import Outcome, State
 
@@ -40,6 +40,7 @@ def receive(state: State) -> Update:
     """Reset what an earlier run of the thread has left, except for its last answer."""
     text = readable(state["message"])
     is_answered = state.get("outcome") == "answered"
+    is_asked = state.get("outcome") == "clarify"
     return {
         "text": text,
         "language": language_of(text) or "en",
@@ -62,12 +63,14 @@ def receive(state: State) -> Update:
         "has_period": False,
         "is_offline": False,
         "last_time": state.get("last_time", ""),
+        "asked": state.get("asked", "") if is_asked else "",
+        "reason": state.get("reason", "") if is_asked else "",
     }
 
 
 def ended(state: State, outcome: Outcome, key: str, **facts: object) -> Update:
-    """End the run with a reply."""
-    return {"outcome": outcome, "answer": reply(state["language"], key, **facts)}
+    """End the run with a reply; the next message of the thread may be the answer to it."""
+    return {"outcome": outcome, "answer": reply(state["language"], key, **facts), "asked": state["text"], "reason": key}
 
 
 async def query(state: State) -> Update:
@@ -94,7 +97,8 @@ async def _by_model(state: State, described: Schema, found: AnalystPolicy) -> Up
     """Let a model write the query, and correct it where it is refused; None where the model is offline."""
     dialect = "PostgreSQL" if described.is_postgresql else "SQLite"
     system = prompts.query(dialect, described.text.replace("<", "‹").replace(">", "›"))
-    messages: list[BaseMessage] = [SystemMessage(system), HumanMessage(state["text"])]
+    text = "\n".join([state["asked"]] * bool(state["asked"]) + [state["text"]])
+    messages: list[BaseMessage] = [SystemMessage(system), HumanMessage(text)]
     refusal = ""
     for _ in range(found.max_repairs + 1):
         written, is_offline = await structured(MODEL, Written, messages)
@@ -122,16 +126,20 @@ async def _by_model(state: State, described: Schema, found: AnalystPolicy) -> Up
 def _not_written(state: State, written: Written, described: Schema) -> Update:
     """Ask the person, by words of this program alone where the model's have more than a question."""
     if written.kind == "clarify" and (question := model_texts.plain_question(written.question)):
-        return {"outcome": "clarify", "answer": question}
+        return {"outcome": "clarify", "answer": question, "asked": state["text"], "reason": ""}
     return ended(state, "clarify", "no_measure", tables=", ".join(described.tables))
 
 
 async def _by_planner(state: State, described: Schema, found: AnalystPolicy) -> Update:
-    question = read(state["text"], described)
+    asked, text = state["asked"], state["text"]
+    answered = clarification.joined(asked, state["reason"], text, described) if asked else None
+    question = answered or read(text, described)
+    state = {**state, "text": " ".join(question.tokens) if answered else text}
     try:
-        await queries.find_values(question, described, found.role)
+        await queries.find_values(question, described, found.role, has_case=state["language"] != "de")
         planned = planner.plan(question, described, found)
-        result = await queries.run(planned.query, planned.parameters, found.role, found.max_rows)
+        wanted = planned.top + 1 if planned.top else found.max_rows
+        result = await queries.run(planned.query, planned.parameters, found.role, wanted)
     except Unclear as unclear:
         facts = {"tables": ", ".join(described.tables), "measures": MEASURES, **unclear.facts}
         return ended(state, "clarify", unclear.reason, **facts)
@@ -139,15 +147,20 @@ async def _by_planner(state: State, described: Schema, found: AnalystPolicy) -> 
         return ended(state, "refused", "refused", reason=f"{error.reason}: {error}")
     except GraphmeshError as error:
         return _unavailable(state, error)
-    update = _with_rows(state, result, found, explanation=planned.explanation, unit=planned.unit)
+    update = _with_rows(state, result, found, planned.top, explanation=planned.explanation, unit=planned.unit)
     flags = {"is_single": planned.is_single, "is_ranked": planned.is_ranked, "has_period": planned.has_period}
     return {**update, **flags}
 
 
-def _with_rows(state: State, result: queries.Result, found: AnalystPolicy, *, explanation: str, unit: str) -> Update:
+def _with_rows(
+    state: State, result: queries.Result, found: AnalystPolicy, top: int = 0, *, explanation: str, unit: str
+) -> Update:
     language, notes = state["language"], []
-    if result.is_truncated:
-        notes.append(reply(language, "truncated", count=len(result.rows)))
+    rows = result.rows[: top or found.max_rows]
+    if top and len(result.rows) > top and result.rows[top][-1] == rows[-1][-1]:
+        notes.append(reply(language, "tied"))
+    if result.is_truncated and not top:
+        notes.append(reply(language, "truncated", count=len(rows)))
     if result.cached_seconds is not None:
         notes.append(reply(language, "cached", seconds=round(result.cached_seconds)))
     if result.is_preaggregated:
@@ -156,7 +169,7 @@ def _with_rows(state: State, result: queries.Result, found: AnalystPolicy, *, ex
         "query": queries.without_links(result.query),
         "explanation": explanation,
         "columns": result.columns,
-        "rows": result.rows[: found.max_rows],
+        "rows": rows,
         "unit": unit,
         "cached": result.cached_seconds is not None,
         "preaggregated": result.is_preaggregated,
@@ -178,6 +191,8 @@ async def narrate(state: State) -> Update:
     text = "" if state["is_offline"] or not state["rows"] else await narrative.model_text(state)
     text = text or narrative.template_text(state)
     language, notes = state["language"], list(state["notes"])
+    if len(state["rows"]) > narrative.SHOWN_ROWS and not state["is_ranked"]:
+        notes.insert(0, reply(language, "shown", count=narrative.SHOWN_ROWS, total=len(state["rows"])))
     if state["rows"]:
         notes.insert(0, reply(language, "computed", explanation=state["explanation"]))
     if state["has_period"]:

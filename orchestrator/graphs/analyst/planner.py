@@ -24,11 +24,8 @@ from analyst.plans import (
     sql_name,
 )
 from analyst.policy import AnalystPolicy
-from analyst.question import LENGTH, Mention, Question
+from analyst.question import ASCENDING, DESCENDING, LENGTH, Mention, Question
 from analyst.schema import Column, Schema
-
-RANKED_ROWS = 20
-LISTED_ROWS = 50
 
 
 def plan(question: Question, schema: Schema, policy: AnalystPolicy) -> Plan:
@@ -37,13 +34,33 @@ def plan(question: Question, schema: Schema, policy: AnalystPolicy) -> Plan:
     Raises:
         Unclear: the question is not understood whole, or fits several queries.
     """
-    if unknown := [phrase for phrase in question.unknown if not question.values.get(phrase)]:
+    unknown = [*question.forbidden, *(phrase for phrase in question.unknown if not question.values.get(phrase))]
+    if unknown:
         raise Unclear("unknown", words=", ".join(unknown))
+    _require_currency(question, schema, policy)
+    if "recent" in question.ambiguous.values():
+        raise Unclear("no_year")
     if question.ambiguous:
-        raise Unclear("ambiguous", word=question.ambiguous[0])
+        raise Unclear("ambiguous", word=question.tokens[min(question.ambiguous)])
     if question.months and not question.years:
         raise Unclear("no_year")
+    by_year = [at for at, name in question.operations.items() if name == "by" and question.ends[at] in question.years]
+    if by_year:  # `nach 2023` is after it, `na 2023` is after it or of it
+        raise Unclear("no_measure")
     return _Planner(question, schema, policy).plan()
+
+
+def _require_currency(question: Question, schema: Schema, policy: AnalystPolicy) -> None:
+    """Raises Unclear where a currency is named that amounts are not known to be in, but for the number before it."""
+    units = {policy.unit, *(one.unit for one in policy.measures if one.table in schema.tables)} - {""}
+    for position, code in question.currencies.items():
+        is_of_number = not units and {position, position - 1} & question.numbers.keys()
+        if code not in units and not is_of_number:
+            raise Unclear("unknown", words=question.tokens[position])
+
+
+_FIRST = ("most", "least", "highest", "lowest")
+"""Rankings of which the first is the answer."""
 
 
 class _Planner:
@@ -54,7 +71,10 @@ class _Planner:
         self._conditions = Conditions(question, schema)
 
     def plan(self) -> Plan:
-        groups = [mention for mention in self._question.mentions if self._is_group(mention)]
+        groups: list[Mention] = []
+        for mention in self._question.mentions:
+            if self._is_group(mention) or (not mention.is_measure and self._question.is_joined(mention, groups)):
+                groups.append(mention)
         measured = [mention for mention in self._question.mentions if mention not in groups]
         measures = list(self._measures.of(measured))
         if not measures:
@@ -73,60 +93,95 @@ class _Planner:
         if mention.is_measure:
             return False
         before = self._question.before(mention)
-        if before == "by":
+        if before == "by" or mention.is_adverb:
             return True
-        return self._ranked and before in ("which", "top", "bottom")
+        is_bounded = mention.start - 1 in self._question.numbers
+        return self._ranked and (before in ("which", "top", "bottom") or is_bounded)
+
+    def _require_operations(self, measure: Measure, groups: Sequence[Mention]) -> None:
+        """Raises Unclear where an operation of the question is not part of the query."""
+        question = self._question
+        is_average = measure.expression.startswith("avg(")
+        is_unused = (
+            question.has("longest", "shortest", "dearest", "cheapest")
+            or (question.has(*DESCENDING) and question.has(*ASCENDING))
+            or (self._ranked and not groups and not measure.is_extreme)
+            or (measure.is_extreme and question.has("sum", "average", "count"))
+            or (question.has("average") and not is_average and not self._is_mean(groups))
+        )
+        kinds = {question.before(one) == "by" for one in groups} if self._ranked else set()
+        asked = [one for one in question.mentions if one.tables and question.before(one) == "which"]
+        if is_unused or len(kinds) > 1 or any(one not in groups for one in asked):
+            raise Unclear("no_measure")
+
+    def _is_mean(self, groups: Sequence[Mention]) -> bool:
+        """Return whether a count is divided by the number of groups: `average number of tracks per album`."""
+        return self._question.has("average") and self._question.has("count") and len(groups) == 1 and not self._ranked
 
     # Queries
 
     def _aggregated(self, measure: Measure, mentions: Sequence[Mention]) -> Plan:
+        self._require_operations(measure, mentions)
         groups = [self._group(mention, measure.table) for mention in mentions]
         conditions, parameters, tables, descriptions = self._conditions.of(measure.table)
-        wanted = {measure.table, *(group.table for group in groups), *tables}
+        wanted = {measure.table, *filter(None, [measure.reads]), *(group.table for group in groups), *tables}
         self._require_used(mentions, wanted, [measure.expression, measure.counted, *conditions])
         base, measure = self._based(measure, wanted)
         where = [f"({measure.where})"] * bool(measure.where) + conditions
+        if self._is_mean(mentions):
+            [group] = groups
+            groups, where = [], [*where, f"{group.keys[0]} IS NOT NULL"]
+            measure = replace(
+                measure,
+                expression=f"{measure.expression} * 1.0 / count(DISTINCT {group.keys[0]})",
+                label=f"{measure.label} / number of different {group.label} that have one",
+            )
         select = [
             *(f"{group.shown} AS {sql_name(group.label)}" for group in groups),
             f"{measure.expression} AS {sql_name('value')}",
         ]
         query = f"SELECT {', '.join(select)} FROM {self._from(base, wanted)}"
         query += f" WHERE {' AND '.join(where)}" if where else ""
-        limit = self._limit()
         if groups:
             keys = ", ".join(key for group in groups for key in group.keys)
-            order = f"{sql_name('value')} {'ASC' if self._question.has('least', 'bottom') else 'DESC'}"
+            order = f"{sql_name('value')} {'ASC' if self._question.has(*ASCENDING) else 'DESC'} NULLS LAST"
             order = order if self._ranked or not is_period(mentions) else keys
-            query += f" GROUP BY {keys} ORDER BY {order}, {keys} LIMIT {limit}"
+            query += f" GROUP BY {keys} ORDER BY {order}, {keys}"
         explanation = "; ".join([measure.label, *(f"by {group.label}" for group in groups), *descriptions])
-        is_ranked = self._question.has("most", "least") and not self._question.has("top", "bottom")
+        top = self._top()
         return Plan(
             query,
             parameters,
             explanation,
             measure.unit,
-            not groups,
-            is_ranked and bool(groups),
-            bool(self._question.years) or is_period(mentions),
+            is_single=not groups,
+            is_ranked=bool(groups) and self._question.has(*_FIRST) and not top,
+            has_period=bool(self._question.years) or is_period(mentions),
+            top=top,
         )
 
     def _require_used(self, groups: Sequence[Mention], tables: set[str], parts: Sequence[str]) -> None:
         """Raises Unclear where a name of the question is not part of the query: it would answer another question."""
         for mention in self._question.mentions:
             reached = {other for table in tables for other in self._schema.paths(table)}
-            is_used = (
-                mention in groups or mention.is_measure or mention.is_period or bool(reached & set(mention.tables))
-            )
+            others = [one for one in self._question.mentions if one is not mention]
+            is_implied = bool(reached & set(mention.tables)) and not self._question.is_joined(mention, others)
+            is_used = mention in groups or mention.is_measure or mention.is_period or is_implied
             if not is_used and not any(sql_column(column) in part for column in mention.columns for part in parts):
                 is_length = mention.word == LENGTH and any(name in part.lower() for name in DURATIONS for part in parts)
                 if not is_length:
                     raise Unclear("unknown", words=mention.word)
-        periods = [mention for mention in self._question.mentions if mention.is_period and mention not in groups]
-        if periods and not self._question.years:
-            raise Unclear("unknown", words=periods[0].word)
+        dated = [*self._question.years, *self._question.months]
+        for mention in self._question.mentions:
+            is_of_date = any(mention.start - 2 <= position <= mention.end + 1 for position in dated)
+            if mention.is_period and mention not in groups and not is_of_date:
+                raise Unclear("unknown", words=mention.word)
 
     def _listed(self, groups: Sequence[Mention], mentions: Sequence[Mention]) -> Plan:
         """Plan a query of rows: names of a table, those with the largest value of a column, or values of named rows."""
+        question = self._question
+        if question.has("count", "distinct", "sum", "average") or any(one.is_adverb for one in question.mentions):
+            raise Unclear("no_measure")
         tables = [
             table for mention in (*groups, *mentions) for table in mention.tables if table not in self._schema.views
         ]
@@ -134,37 +189,35 @@ class _Planner:
         superlative = self._superlative(tables)
         if not tables and not columns:
             raise Unclear("no_measure")
-        if not tables:
-            tables = [self._nearest_table(columns)]
-        table = tables[0]
-        if not self._question.has("list", "which", "top") or len(set(tables)) > 1:
+        table = tables[0] if tables else self._nearest_table(columns)
+        if not question.has("list", "which", "top") or (self._ranked and not superlative):
             raise Unclear("no_measure")
         conditions, parameters, others, descriptions = self._conditions.of(table)
+        if set(tables) - {table, *others} or (columns and not any(column.table == table for column in columns)):
+            raise Unclear("no_measure")
         own = [column for column in columns if column.table == table]
-        if columns and not own:
-            raise Unclear("several", names=", ".join(f"{one.table}.{one.name}" for one in columns))
-        if own and not conditions and not superlative:
+        if (own and not conditions and not superlative) or not (self._schema.labels(table) or own):
             raise Unclear("no_measure")
-        shown = [*self._schema.labels(table), *own]
-        if not shown:
-            raise Unclear("no_measure")
-        select = [f"{self._label(table)} AS {sql_name(table)}"] if self._schema.labels(table) else []
+        base = next(self._schema.bases({table, *others}), None)
+        if base is None:
+            raise Unclear("no_path", tables=", ".join(sorted({table, *others})))
         ranking, order = superlative or (None, "")
         values = [ranking] if ranking else own
+        select = [f"{self._label(table)} AS {sql_name(table)}"] if self._schema.labels(table) else []
         select += [f"{scaled(sql_column(one), one)} AS {sql_name(one.name)}" for one in values]
-        query = f"SELECT {', '.join(select)} FROM {self._from(table, {table, *others})}"
+        is_repeated = base != table
+        query = f"SELECT {'DISTINCT ' * is_repeated}{', '.join(select)} FROM {self._from(base, {table, *others})}"
         query += f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        query += f" ORDER BY {sql_column(ranking)} {order}" if ranking else " ORDER BY 1"
-        limit = self._limit() if ranking else LISTED_ROWS
-        unit = (
-            self._policy.unit if values and values[0].words[-1:] and values[0].words[-1] in (*PRICES, *AMOUNTS) else ""
-        )
+        query += f" ORDER BY {len(select)} {order} NULLS LAST" if ranking else " ORDER BY 1"
+        is_money = bool(values) and values[0].words[-1:] != () and values[0].words[-1] in (*PRICES, *AMOUNTS)
+        top = self._top() if ranking else 0
         return Plan(
-            f"{query} LIMIT {limit}",
+            query,
             parameters,
             "; ".join([f"rows of {table}", *descriptions]),
-            unit,
-            is_ranked=bool(ranking) and not self._question.has("top"),
+            self._policy.unit if is_money else "",
+            is_ranked=bool(ranking) and not top,
+            top=top,
         )
 
     def _superlative(self, tables: Sequence[str]) -> tuple[Column, str] | None:
@@ -178,7 +231,7 @@ class _Planner:
             named = [
                 one for mention in question.mentions for one in mention.columns if one.is_number and one.table in tables
             ]
-            return (named[0], "DESC" if question.has("most", "top") else "ASC") if named and self._ranked else None
+            return (named[0], "DESC" if question.has(*DESCENDING) else "ASC") if named and self._ranked else None
         found = [
             column
             for table in tables[:1]
@@ -226,14 +279,15 @@ class _Planner:
             if labels := self._schema.labels(name):
                 keys = [f"{sql_name(name)}.{sql_name(key)}" for key in self._schema.keys[name]]
                 return Group(name, [*keys, *(sql_column(one) for one in labels)], self._label(name), mention.word)
-        columns = sorted(mention.columns, key=lambda column: reached.get(column.table, 99))
+        columns = sorted(self._question.wanted(mention.columns), key=lambda column: reached.get(column.table, 99))
         near = (
             [one for one in columns if reached.get(one.table, 99) == reached.get(columns[0].table, 99)]
             if columns
             else []
         )
         if len(near) != 1:
-            raise Unclear("several", names=", ".join(f"{one.table}.{one.name}" for one in near) or mention.word)
+            names = ", ".join(f"{one.table}.{one.name}" for one in near)
+            raise Unclear("several", names=names) if near else Unclear("unknown", words=mention.word)
         return Group(near[0].table, [sql_column(near[0])], sql_column(near[0]), mention.word)
 
     def _label(self, table: str) -> str:
@@ -244,15 +298,12 @@ class _Planner:
             return f"to_char({sql_column(column)}, '{'YYYY' if word == 'year' else 'YYYY-MM'}')"
         return f"strftime('{'%Y' if word == 'year' else '%Y-%m'}', {sql_column(column)})"
 
-    def _limit(self) -> int:
-        """Return the number behind `top`; some rows more than one where the first is wanted, since it may be a tie."""
-        positions = [position for position, name in self._question.operations.items() if name in ("top", "bottom")]
-        numbers = [
-            int(number) for at, number in self._question.numbers.items() if any(0 < at - one <= 2 for one in positions)
-        ]
-        if numbers:
-            return min(max(numbers[0], 1), self._policy.max_rows)
-        return RANKED_ROWS if self._ranked else self._policy.max_rows
+    def _top(self) -> int:
+        """Return how many rows of a ranking are wanted; 0 for all, of which the first may be the answer."""
+        numbers = [int(number) for at, number in self._question.numbers.items() if self._question.is_limit(at)]
+        if len(numbers) > 1:
+            raise Unclear("no_measure")
+        return min(max(numbers[0], 1), self._policy.max_rows) if numbers else 0
 
 
 def is_period(mentions: Sequence[Mention]) -> bool:

@@ -30,6 +30,10 @@ class Measure:
     where: str = ""
     counted: str = ""
     """The expression of a count in a query of another table; empty where the measure is no count."""
+    reads: str = ""
+    """A further table that the expression reads."""
+    is_extreme: bool = False
+    """Whether it is the largest or smallest value, and not one that groups are ranked by."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Plan:
     is_ranked: bool = False
     """Whether only the first of the rows is the answer, with those equal to it."""
     has_period: bool = False
+    top: int = 0
+    """How many rows of a ranking are wanted; 0: all."""
 
 
 def sql_name(name: str) -> str:

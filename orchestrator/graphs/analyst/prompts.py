@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 
 FOLDER = Path(__file__).parent / "prompts"
-VERSIONS: Mapping[str, str] = {"query": "v1", "narrative": "v1", "replies": "v1"}
+VERSIONS: Mapping[str, str] = {"query": "v1", "narrative": "v1", "replies": "v2"}
 """The versions in use; each run records them in its state."""
 DEFAULT_LANGUAGE = "en"
 MAX_FACT_CHARACTERS = 2_000

@@ -10,6 +10,7 @@ from graphmesh.sql import v1 as sql
 
 _PREFIXES = ("dim", "fact", "tbl", "vw")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 _NUMBERS = ("INT64", "DOUBLE", "DECIMAL")
 
 
@@ -70,26 +71,36 @@ class Schema:
 
     @classmethod
     def of(cls, described: sql.DescribeSchemaResponse) -> "Schema":
+        is_postgresql = described.dialect == sql.Dialect.DIALECT_POSTGRESQL
+        plain = unquoted if is_postgresql else str
+        tables = [(plain(table.name), table) for table in described.tables]
         return cls(
             columns=[
-                Column(table.name, column.name, sql.ColumnType.Name(column.type)[12:], column.database_type)
-                for table in described.tables
+                Column(name, plain(column.name), sql.ColumnType.Name(column.type)[12:], column.database_type)
+                for name, table in tables
                 for column in table.columns
             ],
             joins=[
-                Join(table.name, list(key.columns), key.referred_table, list(key.referred_columns))
-                for table in described.tables
+                Join(name, [*map(plain, key.columns)], plain(key.referred_table), [*map(plain, key.referred_columns)])
+                for name, table in tables
                 for key in table.foreign_keys
             ],
-            keys={table.name: list(table.primary_key) for table in described.tables},
-            views=frozenset(table.name for table in described.tables if table.view),
-            is_postgresql=described.dialect == sql.Dialect.DIALECT_POSTGRESQL,
+            keys={name: [*map(plain, table.primary_key)] for name, table in tables},
+            views=frozenset(name for name, table in tables if table.view),
+            is_postgresql=is_postgresql,
             text=described.prompt_text,
         )
 
     @cached_property
     def tables(self) -> Sequence[str]:
         return list(self.keys)
+
+    def is_foreign_key(self, column: Column) -> bool:
+        return any(join.table == column.table and column.name in join.columns for join in self.joins)
+
+    def is_reference(self, column: Column) -> bool:
+        """Return whether a column names a row and states nothing of it."""
+        return column.is_id or self.is_foreign_key(column)
 
     def columns_of(self, table: str) -> list[Column]:
         return [column for column in self.columns if column.table == table]
@@ -125,6 +136,11 @@ class Schema:
 
     def dates(self, table: str) -> list[Column]:
         return [column for column in self.columns_of(table) if column.is_time]
+
+
+def unquoted(name: str) -> str:
+    """Return a name of PostgreSQL, which is described as a query has to write it, without its quotes."""
+    return _QUOTED.sub(lambda found: found[1].replace('""', '"'), name)
 
 
 def table_words(table: str) -> tuple[str, ...]:

@@ -49,6 +49,10 @@ class State(Request, Response):
     has_period: bool
     is_offline: bool
     """Whether the model is the offline composer, or could not be reached."""
+    asked: str
+    """The question that could not be answered without the next message of the thread; empty for none."""
+    reason: str
+    """The key of the reply to it."""
     last_answer: str
     last_time: str
     """When the last answer of the thread was computed, ISO 8601; empty for none."""
