@@ -11,6 +11,7 @@ from graphmesh_cli.terminal import printable
 
 MAX_POINTS = 1_000
 MAX_LABEL = 200
+MAX_VALUE = 1e300
 MARKS = ("bar", "line")
 WIDTH = 48
 """Columns of the longest bar."""
@@ -40,8 +41,8 @@ class Chart:
         if spec["mark"] not in MARKS:
             raise BadChart(f"chart.mark: has to be one of {', '.join(MARKS)}")
         _require(spec["encoding"], "chart.encoding", {"x", "y"})
-        for channel, kind in (("x", "ordinal"), ("y", "quantitative")):
-            _check_channel(spec["encoding"][channel], f"chart.encoding.{channel}", kind)
+        for channel, field, kind in (("x", "label", "ordinal"), ("y", "value", "quantitative")):
+            _check_channel(spec["encoding"][channel], f"chart.encoding.{channel}", field, kind)
         title = spec["encoding"]["y"].get("title", "value")
         return cls(list(_points(spec["data"]["values"])), title, spec)
 
@@ -74,15 +75,15 @@ def _points(values: Any) -> Iterator[tuple[str, float]]:
         label, value = point["label"], point["value"]
         if not isinstance(label, str) or len(label) > MAX_LABEL:
             raise BadChart(f"{name}.label: has to be a text of at most {MAX_LABEL} characters")
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise BadChart(f"{name}.value: has to be a number")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -MAX_VALUE <= value <= MAX_VALUE:
+            raise BadChart(f"{name}.value: has to be a number of at most {MAX_VALUE:g}")
         yield label, float(value)
 
 
-def _check_channel(channel: Any, name: str, kind: str) -> None:
+def _check_channel(channel: Any, name: str, field: str, kind: str) -> None:
     _require(channel, name, {"field", "type"}, {"title", "sort"})
-    if channel["field"] not in ("label", "value"):
-        raise BadChart(f"{name}.field: has to be label or value")
+    if channel["field"] != field:
+        raise BadChart(f"{name}.field: has to be {field}")
     if channel["type"] != kind:
         raise BadChart(f"{name}.type: has to be {kind}")
     if not isinstance(channel.get("title", ""), str) or len(channel.get("title", "")) > MAX_LABEL:
