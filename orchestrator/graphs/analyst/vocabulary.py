@@ -25,6 +25,9 @@ class Vocabulary:
     between: frozenset[str]
     joined: frozenset[str]
     negations: frozenset[str]
+    number_words: frozenset[str]
+    number_parts: frozenset[str]
+    scales: frozenset[str]
     stop: frozenset[str]
 
 
@@ -49,6 +52,9 @@ def vocabulary() -> Vocabulary:
         between=folded("ranges", "between"),
         joined=folded("joined", "words"),
         negations=folded("negations", "words"),
+        number_words=folded("numbers", "words"),
+        number_parts=folded("numbers", "parts"),
+        scales=folded("numbers", "scales"),
         stop=folded("stop", "words"),
     )
 

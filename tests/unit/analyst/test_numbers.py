@@ -1,7 +1,7 @@
 """Each number of a text is in the rows, or computed from them."""
 
 import pytest
-from analyst.numbers import misattributed, unsupported
+from analyst.numbers import misattributed, unchecked, unsupported
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,11 +37,51 @@ def test_other_numbers(number: str) -> None:
         ("A has 82.3 %. B has 200.", []),
         ("A has 200, and B has 1234.5.", []),
         ("A has 1500.", ["A"]),
-        ("A is first. B has 65.5.", ["B"]),
+        ("A is first. B has 65.5.", ["A", "B"]),
     ],
 )
 def test_sentences_state_the_values_of_the_rows_that_they_name(text: str, labels: list[str]) -> None:
     assert misattributed(text, ROWS) == labels
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "A has three.",
+            "A has twenty-one.",
+            "A hat zwölf.",
+            "A hat einundzwanzig.",
+            "A en a trente-deux.",
+            "A tiene mil.",
+        ),
+        *(
+            "A has none.",
+            "A is a third of B.",
+            "A has 2k.",
+            "A has 2 M.",
+            "A has 2e9.",
+            "A has ½.",
+            "A has ².",
+            "A has III.",
+        ),
+        *("A ha ventuno.", "A tem vinte.", "A heeft tweehonderd.", "A ma dwadzieścia."),
+    ],
+)
+def test_numbers_in_other_forms_are_not_checked(text: str) -> None:
+    assert unchecked(text, ROWS)
+
+
+def test_words_of_the_rows_and_digits_are_no_such_numbers() -> None:
+    assert (
+        unchecked("Three Doors 2U have 1,234.50 EUR, 82.3 % in 2026-06, a similar weight.", [["Three Doors 2U", 1]])
+        == []
+    )
+
+
+def test_a_sign_is_part_of_a_number() -> None:
+    assert unsupported("It is -200.", ROWS) == ["-200"]
+    assert unsupported("It changed by -1034.5.", ROWS) == []
 
 
 @given(st.lists(st.tuples(st.text(alphabet="abc", min_size=1), st.integers(1, 10**9)), min_size=1, max_size=20))
