@@ -1,39 +1,46 @@
 """The later nodes: records are read, the difference is confirmed, applied record by record, and read back."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphmesh.crm.v1 import CrmService, UpdateCustomerRequest
 from graphmesh.ticketing.v1 import CreateTicketRequest, GetTicketPolicyRequest, TicketingService
-from graphmesh_nodes import ApprovalRequest, Update, call
+from graphmesh_nodes import ApprovalRequest, Update, call, run_context
 from graphmesh_nodes.errors import ApprovalDenied, GraphmeshError, NotBegun, NotFound, VersionMismatch
 from graphmesh_nodes.guardrails.confirmation import Accepted, Declined, Proposal, confirm
 from langgraph.config import get_stream_writer
 
 from operations import history, records
-from operations.policy import FieldRule, OperationsPolicy, policy
+from operations.policy import OperationsPolicy, policy
 from operations.replies import differences, reply
 from operations.request_nodes import ended, required_plan
-from operations.state import Item, ItemStatus, State
+from operations.state import Item, ItemStatus, Record, State
 from operations.values import ATTRIBUTE, update_request
 
 MAX_ATTEMPTS = 3
 """How often a record that changes meanwhile is read and proposed again."""
 MAX_TURNS = 5
 """Messages in place of an answer to a proposal that are understood in one run."""
+DEFAULT_SCOPES: Mapping[Record, str] = {"customer": "approvals.crm", "ticket": "approvals.ticketing"}
+"""The scope of an approver where a rule names none."""
 READS = 8
 """Records that are read at the same time."""
 
 
 async def read(state: State) -> Update:
-    """Read the records, and compare them with the new values."""
-    found, plan = (await policy()).value, required_plan(state)
-    limit = found.max_approvals if any(rule.approval for rule in _rules(found, state)) else found.max_records
+    """Read the records, and compare them with the new values. Nothing is changed yet, also where this is repeated."""
+    return {"change_id": "", **await _read(state)}
+
+
+async def _read(state: State) -> Update:
+    plan = required_plan(state)
+    limit = (await policy()).value.limit(plan["record"], plan["set"])
     try:
-        ids = list(dict.fromkeys(plan.get("ids") or await records.selected(plan, limit)))
-        if len(ids) > limit:
-            return ended(state, "refused", "too_many", count=len(ids), limit=limit)
+        found = list(dict.fromkeys(plan.get("ids", ()))) or await records.selected(plan, limit)
+        if len(found) > limit:
+            return ended(state, "refused", "too_many", count=len(found), limit=limit)
+        ids = list(dict.fromkeys(found))
         if problem := await _unknown_name(state):
             return ended(state, "clarify", "invalid", problems=problem)
         items = await _items(state, ids)
@@ -64,7 +71,7 @@ async def _items(state: State, ids: Sequence[str]) -> list[Item]:
 
 
 async def _history(state: State) -> list[Item]:
-    return (await history.items_of(state["undoes"], 500))[1] if state["undoes"] else []
+    return (await history.items_of(state["undoes"]))[1] if state["undoes"] else []
 
 
 def _item(record_id: str, version: int, before: dict[str, str], after: dict[str, str], status: ItemStatus) -> Item:
@@ -139,8 +146,10 @@ def _content(state: State, items: Sequence[Item], shown: int) -> dict[str, Any]:
 
 async def apply(state: State) -> Update:
     """Change the next record: each has a superstep, an effect key and, where one is needed, an approval of its own."""
-    found = (await policy()).value
+    found, plan = (await policy()).value, required_plan(state)
     item = with_status(state["items"], "pending")[0]
+    if found.refused(plan["record"], plan["set"], run_context().roles()):
+        return {"items": _all_pending(state["items"], "forbidden")}
     try:
         changed: Item = {**item, "status": "applied", "version_after": await _update(state, item, found)}
         await history.record_item(state, changed)
@@ -166,16 +175,13 @@ async def _update(state: State, item: Item, found: OperationsPolicy) -> int:
 
 
 def _approval(state: State, item: Item, found: OperationsPolicy) -> ApprovalRequest | None:
-    rules = [rule for rule in _rules(found, state) if rule.approval]
+    """Return the approval that the rules of the fields need together."""
+    plan = required_plan(state)
+    rules = [rule for rule in found.rules(plan["record"], plan["set"]) if rule.needs_approval]
     if not rules:
         return None
-    scopes = sorted({scope for rule in rules for scope in rule.scopes})
+    scopes = sorted({scope for rule in rules for scope in rule.scopes or (DEFAULT_SCOPES[plan["record"]],)})
     return ApprovalRequest(differences([item], 1), scopes, four_eyes=any(rule.four_eyes for rule in rules))
-
-
-def _rules(found: OperationsPolicy, state: State) -> list[FieldRule]:
-    plan = required_plan(state)
-    return [rule for name in plan["set"] if (rule := found.rule(plan["record"], name))]
 
 
 def _not_applied(state: State, item: Item, error: GraphmeshError) -> Update:
@@ -187,7 +193,7 @@ def _not_applied(state: State, item: Item, error: GraphmeshError) -> Update:
     items = _replaced(state["items"], {**item, "status": status})
     notes = [*state["notes"], f"{item['id']}: {error.reason}: {error}"]
     if status in ("failed", "uncertain"):
-        items = [{**one, "status": "failed"} if one["status"] == "pending" else one for one in items]
+        items = _all_pending(items, "failed")
     return {"items": items, "notes": list(dict.fromkeys(notes))}
 
 
@@ -210,7 +216,7 @@ async def verify(state: State) -> Update:
             continue
         is_there = all(fields.get(name, "") == value for name, value in item["after"].items())
         if is_there:
-            verified: Item = {**item, "status": "applied", "version_after": version}
+            verified: Item = {**item, "status": "applied", "version_after": item["version_after"] or version}
             await history.record_item(state, verified)
             items = _replaced(items, verified)
         else:
@@ -236,25 +242,28 @@ async def hand_over(state: State) -> Update:
 async def report(state: State) -> Update:
     """State what was changed, what was not, and why."""
     applied = with_status(state["items"], "applied")
-    shown = differences(applied, (await policy()).value.shown_records)
-    answer = "\n".join([*_done(state, len(applied), shown), *_not_done(state)])
+    plan, found, roles = required_plan(state), (await policy()).value, run_context().roles()
+    shown = differences(applied, found.shown_records)
+    refused = found.refused(plan["record"], plan["set"], roles) or list(plan["set"])
+    refusal = found.refusal(plan["record"], refused, roles)
+    answer = "\n".join([*_done(state, len(applied), shown), *_not_done(state, refusal)])
     return {"answer": answer, "outcome": _outcome(state), "change_id": state["change_id"] if applied else ""}
 
 
 def _done(state: State, done: int, shown: str) -> list[str]:
     if not done:
         return []
-    is_whole = done == len(state["items"])
+    is_whole = done + len(with_status(state["items"], "unchanged")) == len(state["items"])
     key = ("undone" if state["undoes"] else "applied") if is_whole else "partly"
     facts = {"differences": shown, "change_id": state["change_id"], "done": done, "count": len(state["items"])}
     return [reply(state["language"], key, **facts)]
 
 
-def _not_done(state: State) -> list[str]:
+def _not_done(state: State, refusal: Mapping[str, str]) -> list[str]:
     reasons = "; ".join(state["notes"])
     service = "crm" if state["record"] == "customer" else "ticketing"
     texts = [
-        reply(state["language"], key, ids=_ids(found), reason=reasons, service=service)
+        reply(state["language"], key, ids=_ids(found), reason=reasons, service=service, **refusal)
         for status, key in NOT_DONE.items()
         if (found := with_status(state["items"], status))
     ]
@@ -262,7 +271,9 @@ def _not_done(state: State) -> list[str]:
 
 
 NOT_DONE: dict[ItemStatus, str] = {
+    "unchanged": "already",
     "denied": "denied",
+    "forbidden": "refused",
     "conflict": "conflict",
     "missing": "missing",
     "refused": "rejected",
@@ -287,6 +298,10 @@ def with_status(items: Sequence[Item], status: str) -> list[Item]:
 
 def _replaced(items: Sequence[Item], changed: Item) -> list[Item]:
     return [changed if item["id"] == changed["id"] else item for item in items]
+
+
+def _all_pending(items: Sequence[Item], status: ItemStatus) -> list[Item]:
+    return [{**one, "status": status} if one["status"] == "pending" else one for one in items]
 
 
 def _ids(items: Sequence[Item]) -> str:

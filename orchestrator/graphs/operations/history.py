@@ -1,5 +1,6 @@
 """The changes that can be undone: items of the tenant's store, one for each record that was changed."""
 
+import re
 from hashlib import sha256
 from typing import Any, cast
 
@@ -10,6 +11,9 @@ from langgraph.store.base import BaseStore
 from operations.state import Item, Record, State
 
 NAMESPACE = "operations"
+MAX_ITEMS = 500
+"""The most records that a policy permits in one change."""
+_CHANGE_ID = re.compile(r"chg_[0-9a-f]{16}")
 
 
 def change_id(state: State) -> str:
@@ -24,9 +28,11 @@ async def record_item(state: State, item: Item) -> None:
     await _store().aput((NAMESPACE, change_id(state)), item["id"], content, index=False)
 
 
-async def items_of(change: str, limit: int) -> tuple[Record, list[Item]]:
+async def items_of(change: str) -> tuple[Record, list[Item]]:
     """Return what a change of the tenant has changed; no items where there is no such change."""
-    found: list[dict[str, Any]] = [one.value for one in await _store().asearch((NAMESPACE, change), limit=limit)]
+    if not _CHANGE_ID.fullmatch(change):
+        return "customer", []
+    found: list[dict[str, Any]] = [one.value for one in await _store().asearch((NAMESPACE, change), limit=MAX_ITEMS)]
     items = [cast(Item, {name: one[name] for name in Item.__annotations__}) for one in found]
     return (found[0]["record"] if found else "customer"), items
 

@@ -1,5 +1,7 @@
 """Reads records of services as plain fields."""
 
+from functools import partial
+
 from graphmesh.crm import v1 as crm
 from graphmesh.ticketing import v1 as ticketing
 from graphmesh_nodes import call
@@ -9,6 +11,7 @@ from operations.state import Change, Record
 from operations.values import ATTRIBUTE, shown_value, wire_value
 
 PAGE = 100
+EMPTY_PAGE, OTHER_RECORDS = "it has no records and a next page", "it has records that the filters do not select"
 
 
 async def read(record: Record, record_id: str) -> tuple[dict[str, str], int]:
@@ -41,24 +44,45 @@ def ticket_fields(ticket: ticketing.Ticket) -> tuple[dict[str, str], int]:
 
 
 async def selected(change: Change, limit: int) -> list[str]:
-    """Return the ids of the records that the filters of a change select: at most one more than `limit`. Raises
-    GraphmeshError."""
+    """Return the ids of the records that the filters of a change select: at most one more than `limit`. A page that has
+    other records than those, or none and yet a next page, is not believed. Raises GraphmeshError."""
     where, found, token = change.get("where", {}), list[str](), ""
     while len(found) <= limit:
         if change["record"] == "customer":
             customers = crm.SearchCustomersRequest(
                 text=where.get("text", ""), email=where.get("email", ""), page_size=PAGE, page_token=token
             )
-            page = await call(crm.CrmService.SearchCustomers, customers)
+            page = await call(
+                crm.CrmService.SearchCustomers, customers, expect=partial(_is_page_of_customers, customers)
+            )
             found += [customer.customer_id for customer in page.customers]
             token = page.next_page_token
         else:
-            tickets = await call(ticketing.TicketingService.SearchTickets, _ticket_search(where, token))
+            search = _ticket_search(where, token)
+            tickets = await call(
+                ticketing.TicketingService.SearchTickets, search, expect=partial(_is_page_of_tickets, search)
+            )
             found += [ticket.ticket_id for ticket in tickets.tickets]
             token = tickets.next_page_token
         if not token:
             break
     return found[: limit + 1]
+
+
+def _is_page_of_customers(request: crm.SearchCustomersRequest, page: crm.SearchCustomersResponse) -> str:
+    if page.next_page_token and not page.customers:
+        return EMPTY_PAGE
+    wanted = request.email.casefold()
+    is_of = all(wanted in ("", customer.email.casefold()) for customer in page.customers)
+    return "" if is_of else OTHER_RECORDS
+
+
+def _is_page_of_tickets(request: ticketing.SearchTicketsRequest, page: ticketing.SearchTicketsResponse) -> str:
+    if page.next_page_token and not page.tickets:
+        return EMPTY_PAGE
+    names = [name for name in ("status", "customer_id", "queue", "priority") if getattr(request, name)]
+    is_of = all(getattr(ticket, name) == getattr(request, name) for ticket in page.tickets for name in names)
+    return "" if is_of else OTHER_RECORDS
 
 
 def _ticket_search(where: dict[str, str], token: str) -> ticketing.SearchTicketsRequest:

@@ -3,13 +3,16 @@
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from string import Template
 from typing import Any
 
+from graphmesh_nodes.guardrails.untrusted import readable
+
+from operations.prompts import REPLIES
 from operations.state import Item
 
 DEFAULT = "en"
+_QUOTES = str.maketrans({"“": "'", "”": "'", "→": ">"})
 
 
 def reply(language: str, key: str, **facts: object) -> str:
@@ -32,9 +35,11 @@ def _differences(item: Item) -> Iterator[str]:
 
 
 def _quoted(values: Mapping[str, str], name: str) -> str:
-    return f"“{values[name]}”" if values.get(name) else "–"
+    """Quote a value on one line: none can end its quotation, or seem to be another difference."""
+    value = " ".join(readable(values.get(name, "")).split()).translate(_QUOTES)
+    return f"“{value}”" if value else "–"
 
 
 @cache
 def _texts() -> Mapping[str, Mapping[str, Any]]:
-    return tomllib.loads((Path(__file__).parent / "prompts" / "replies.v1.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(REPLIES.read_text(encoding="utf-8"))

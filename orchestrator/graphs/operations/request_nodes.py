@@ -7,7 +7,6 @@ from graphmesh_nodes import GraphmeshChatModel, Update, run_context
 from graphmesh_nodes.errors import FieldViolation, GraphmeshError
 from graphmesh_nodes.guardrails.languages import language_of
 from graphmesh_nodes.guardrails.structured import structured
-from graphmesh_nodes.guardrails.words import words
 from langchain_core.messages import HumanMessage, SystemMessage
 from pydantic import BaseModel, ConfigDict
 
@@ -35,7 +34,8 @@ class Parsed(BaseModel):
 
     def change(self) -> Change:
         values = {field: normalized(self.record, field, value) for field, value in self.set.items()}
-        return {"record": self.record, "ids": self.ids, "where": self.where, "set": values}
+        where = {name: normalized(self.record, name, value) for name, value in self.where.items()}
+        return {"record": self.record, "ids": self.ids, "where": where, "set": values}
 
 
 def ended(state: State, outcome: Outcome, key: str, **facts: object) -> Update:
@@ -83,13 +83,20 @@ async def understand_request(state: State) -> Update:
         found = Understood(undo=True)
     else:
         found, notes = await _understood(state["text"], allowed)
-    language = language_of(state["text"]) or found.language
+    language = _language(state["text"], found)
     known = {"language": language, "notes": [*state["notes"], *notes]}
     if found.undo:
         return {**known, **await _undone({**state, "language": language}, allowed)}
     if found.change is None:
         return {**known, **ended({**state, "language": language}, "clarify", "clarify", **_field_lists())}
     return {**known, "plan": found.change, "record": found.change["record"], "undoes": ""}
+
+
+def _language(message: str, found: Understood) -> str:
+    """Return the language of an answer: that of the verb of a request, else that of most words."""
+    candidates = [found.language, language_of(message)]
+    is_request = found.change is not None or found.undo
+    return next(filter(None, candidates if is_request else reversed(candidates)), "en")
 
 
 async def _understood(message: str, allowed: OperationsPolicy) -> tuple[Understood, list[str]]:
@@ -112,8 +119,8 @@ def _checked(parsed: Parsed, message: str, language: str) -> Understood:
     """Return what a model has understood, as far as the message supports it."""
     change = parsed.change()
     if parsed.kind == "undo":
-        return Understood(undo=not is_no_request(words(message)), language=language)
-    if parsed.kind != "change" or is_no_request(words(message)) or not supported(change, message):
+        return Understood(undo=not is_no_request(message), language=language)
+    if parsed.kind != "change" or is_no_request(message) or not supported(change, message):
         return Understood(language=language)
     return Understood(change=change, language=language)
 
@@ -121,7 +128,7 @@ def _checked(parsed: Parsed, message: str, language: str) -> Understood:
 async def _undone(state: State, allowed: OperationsPolicy) -> Update:
     """Plan the undoing of a change: the values before, for each record that was changed."""
     change = state["undo_of"] or state["last_change"]
-    record, items = await history.items_of(change, allowed.max_records) if change else ("customer", [])
+    record, items = await history.items_of(change)
     if not items:
         return ended(state, "clarify", "no_undo", change_id=change or "–")
     fields = {name: "" for item in items for name in item["before"]}
@@ -133,9 +140,8 @@ async def permit(state: State) -> Update:
     """Check that the caller's roles may change the fields, before any record is read, and that the values fit."""
     found, plan = await policy(), required_plan(state)
     roles = run_context().roles()
-    refused = [name for name in plan["set"] if not _may_change(found.value, plan["record"], name, roles)]
-    if refused:
-        return ended(state, "refused", "refused", **_refusal(found.value, plan["record"], refused, roles))
+    if refused := found.value.refused(plan["record"], plan["set"], roles):
+        return ended(state, "refused", "refused", **found.value.refusal(plan["record"], refused, roles))
     problems = [] if state["undoes"] else [*broken_rules(plan), *_unlisted(found.value, plan)]
     if problems:
         shown = "; ".join(f"{one.field}: {one.description}" for one in problems)
@@ -147,23 +153,6 @@ def required_plan(state: State) -> Change:
     if state["plan"] is None:
         raise ValueError("the state has no plan")
     return state["plan"]
-
-
-def _may_change(allowed: OperationsPolicy, record: Record, field: str, roles: frozenset[str] | None) -> bool:
-    rule = allowed.rule(record, field)
-    return rule is not None and (roles is None or not roles.isdisjoint(rule.roles))
-
-
-def _refusal(
-    allowed: OperationsPolicy, record: Record, fields: list[str], roles: frozenset[str] | None
-) -> Mapping[str, str]:
-    """Return the facts of a refusal: the fields, the caller's roles, and those that may change all of the fields."""
-    able = [rule.roles if (rule := allowed.rule(record, field)) else frozenset[str]() for field in fields]
-    return {
-        "fields": ", ".join(f"{record}.{field}" for field in fields),
-        "roles": ", ".join(sorted(roles or ())) or "–",
-        "able": ", ".join(sorted(frozenset.intersection(*able))) or "–",
-    }
 
 
 def _unlisted(allowed: OperationsPolicy, plan: Change) -> list[FieldViolation]:

@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 Record = Literal["customer", "ticket"]
 Outcome = Literal["", "applied", "undone", "unchanged", "declined", "refused", "clarify", "unavailable", "escalated"]
 ItemStatus = Literal[
-    "pending", "applied", "unchanged", "missing", "conflict", "denied", "refused", "failed", "uncertain"
+    "pending", "applied", "unchanged", "missing", "conflict", "denied", "forbidden", "refused", "failed", "uncertain"
 ]
 
 Text = Annotated[str, Field(max_length=500)]

@@ -12,7 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from graphmesh_nodes.guardrails.languages import language_of
 from graphmesh_nodes.guardrails.lexicon import Lexicon
+from graphmesh_nodes.guardrails.untrusted import readable
 from graphmesh_nodes.guardrails.words import words
 
 from operations.policy import OperationsPolicy
@@ -23,9 +25,13 @@ MAX_CHARACTERS = 2_000
 """A longer message is no request for a change."""
 SELECTING = ("customer_id", "queue", "priority", "email")
 """The filters of which a model has to use one."""
+MAX_LEADS = 5
+"""Words that may lead to a value, of which the first behind the name of the field does."""
 RECORDS: tuple[Record, ...] = ("customer", "ticket")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+_JOINING = frozenset("._-+@/")
+"""Characters that join parts to one id, address or number."""
 _EDGES = " \t\"'“”«»„:;,"
 
 
@@ -35,7 +41,8 @@ class Understood:
 
     change: Change | None = None
     undo: bool = False
-    language: str = "en"
+    language: str = ""
+    """The language of its verb; empty where that is unknown."""
 
 
 @dataclass(frozen=True)
@@ -60,15 +67,17 @@ def understand(message: str, policy: OperationsPolicy) -> Understood:
         if plain in listed.undo:
             return Understood(undo=True, language=language)
     language = language_by_verbs(text)
-    if len(message) > MAX_CHARACTERS or "?" in text or not language or is_no_request(text):
-        return Understood(language=language or "en")
+    if len(message) > MAX_CHARACTERS or "?" in text or not language or is_no_request(message[:MAX_CHARACTERS]):
+        return Understood(language=language)
     return Understood(change=_change(message, word_lists()[language], policy), language=language)
 
 
-def is_no_request(text: Sequence[str]) -> bool:
-    """Return whether a message negates, supposes or reports a change, in the language of its verb."""
-    language = language_by_verbs(text)
-    return bool(language) and "not" in _values(word_lists()[language].others, text)
+def is_no_request(message: str) -> bool:
+    """Return whether a message negates, supposes or reports a change: in the language of its verb and in its own, or
+    where neither is known in any."""
+    text, lists = words(message), word_lists()
+    known = {language_by_verbs(text), language_of(message)} & lists.keys()
+    return any("not" in _values(lists[language].others, text) for language in known or lists)
 
 
 def language_by_verbs(text: Sequence[str]) -> str:
@@ -92,8 +101,34 @@ def supported(change: Change, message: str) -> bool:
         return False
     plain = [value for field, value in change["set"].items() if f"{change['record']}.{field}" not in ENUMS]
     filters = [value for name, value in where.items() if name != "status"]
-    text = f" {' '.join(words(message))} "
-    return all(f" {' '.join(words(name))} " in text for name in (*change.get("ids", ()), *filters, *plain) if name)
+    text = _comparable(message)
+    return all(_is_whole_in(text, _comparable(name)) for name in (*change.get("ids", ()), *filters, *plain))
+
+
+def _comparable(text: str) -> str:
+    return " ".join(readable(text).casefold().split())
+
+
+def _is_whole_in(text: str, name: str) -> bool:
+    """Return whether a text has a name, and not only as a part of a longer id, address or number."""
+    at = text.find(name) if name else -1
+    while at >= 0:
+        if _is_whole(text, at, at + len(name)):
+            return True
+        at = text.find(name, at + len(name))
+    return False
+
+
+def _is_whole(text: str, begin: int, end: int) -> bool:
+    before, after = text[max(0, begin - 2) : begin], text[end : end + 2]
+    if before[-1:].isalnum() or before[-1:] in _JOINING or after[:1].isalnum() or after[:1] in _JOINING - {"."}:
+        return False
+    if after[:1] == "." and after[1:].isalnum():
+        return False
+    is_cut_number = (text[begin].isdigit() and before[:1].isdigit() and before[1:] == " ") or (
+        text[end - 1].isdigit() and after[:1] == " " and after[1:].isdigit()
+    )
+    return not is_cut_number
 
 
 def _change(message: str, listed: _Words, policy: OperationsPolicy) -> Change | None:
@@ -109,9 +144,11 @@ def _change(message: str, listed: _Words, policy: OperationsPolicy) -> Change | 
     ids = {record: _ids(record, sentence, listed, policy) for record in RECORDS}
     if any(set(_ids(record, message, listed, policy)) - set(ids[record]) for record in RECORDS):
         return None
-    before, value = _parts(sentence, listed)
-    field = _field(verb, before, listed)
-    return _change_of(sentence, ids, field, value, listed) if field and value else None
+    named = max((sentence.rfind(one) + len(one) for one in (*ids["customer"], *ids["ticket"])), default=0)
+    for before, value in _parts(sentence, named, listed):
+        if value and (field := _field(verb, before, listed)):
+            return _change_of(sentence, ids, field, value, listed)
+    return None
 
 
 def _change_of(
@@ -146,21 +183,21 @@ def _field(verb: str, sentence: str, listed: _Words) -> str:
     return named.pop() if len(named) == 1 else ""
 
 
-def _parts(sentence: str, listed: _Words) -> tuple[str, str]:
-    """Return what stands before the last word that leads to a value, and the value, which may name the field again."""
-    begin, end = _last_of(listed.to, _folded(sentence))
-    if not end:
-        return sentence, ""
-    value = sentence[end:].rstrip(".!").strip(_EDGES)
-    first, _, rest = value.partition(" ")
-    has_field = rest and set(_longest(listed.fields, words(first)))
-    return sentence[:begin], rest.strip(_EDGES) if has_field else value
+def _parts(sentence: str, named: int, listed: _Words) -> Iterator[tuple[str, str]]:
+    """Yield what stands before a word that leads to a value, and the value, which may name the field again. Words
+    before `named`, the end of the last id, lead to none; of the others the first ones may."""
+    for begin, end in _leads(listed.to, _folded(sentence), named)[:MAX_LEADS]:
+        value = sentence[end:].rstrip(".!").strip(_EDGES)
+        first, _, rest = value.partition(" ")
+        has_field = rest and set(_longest(listed.fields, words(first)))
+        yield sentence[:begin], rest.strip(_EDGES) if has_field else value
 
 
-def _last_of(phrases: Sequence[str], folded: str) -> tuple[int, int]:
-    """Return where the last of the phrases begins and ends, as words of a folded text; zeros where it has none."""
-    found = [(at, at + len(phrase) + 2) for phrase in phrases if (at := folded.rfind(f" {phrase} ")) >= 0]
-    return max(found, key=lambda span: (span[1], -span[0]), default=(0, 0))
+def _leads(phrases: Sequence[str], folded: str, named: int) -> list[tuple[int, int]]:
+    """Return where the first occurrence of each phrase behind `named` begins and ends; of those at one place the
+    longest."""
+    found = [(at, at + len(phrase) + 2) for phrase in phrases if (at := folded.find(f" {phrase} ", named)) >= 0]
+    return sorted({begin: max(span for span in found if span[0] == begin) for begin, _ in found}.values())
 
 
 def _folded(sentence: str) -> str:

@@ -53,12 +53,21 @@ def broken_rules(change: Change) -> list[FieldViolation]:
     record, found = change["record"], []
     for field, value in change["set"].items():
         found += _broken_value(record, field, value)
-    for name in change.get("where", {}):
-        if name not in FILTERS[record]:
-            found.append(FieldViolation(f"where.{name}", f"is none of {', '.join(FILTERS[record])}"))
-    if not change.get("ids") and not change.get("where"):
-        found.append(FieldViolation("ids", "or where has to name the records"))
+    for name, value in change.get("where", {}).items():
+        found += _broken_filter(record, name, value)
+    if bool(change.get("ids")) == bool(change.get("where")):
+        found.append(FieldViolation("ids", "or where has to name the records, and not both"))
     return found
+
+
+def _broken_filter(record: Record, name: str, value: str) -> list[FieldViolation]:
+    if name not in FILTERS[record]:
+        return [FieldViolation(f"where.{name}", f"is none of {', '.join(FILTERS[record])}")]
+    if not value.strip():
+        return [FieldViolation(f"where.{name}", "must not be empty: it would select all records")]
+    if (names := ENUMS.get(f"{record}.{name}")) and value not in names:
+        return [FieldViolation(f"where.{name}", f"{value!r} is none of {', '.join(names)}")]
+    return []
 
 
 def _broken_value(record: Record, field: str, value: str) -> list[FieldViolation]:
@@ -77,14 +86,16 @@ def _broken_value(record: Record, field: str, value: str) -> list[FieldViolation
 def update_request(
     record: Record, record_id: str, values: Mapping[str, str], version: int, reason: str
 ) -> UpdateCustomerRequest | UpdateTicketRequest:
-    """Return the request that sets values of a record. Attributes have to be all of the customer's.
+    """Return the request that sets values of a record. Attributes have to be all of the customer's; empty ones are
+    removed.
 
     Raises:
         InvalidRequest: a value breaks a rule of the contract.
     """
-    attributes = {name.removeprefix(ATTRIBUTE): value for name, value in values.items() if name.startswith(ATTRIBUTE)}
+    named = {name.removeprefix(ATTRIBUTE): value for name, value in values.items() if name.startswith(ATTRIBUTE)}
     plain = {name: wire_value(record, name, value) for name, value in values.items() if not name.startswith(ATTRIBUTE)}
-    fields = {**plain, **({"attributes": attributes} if attributes else {})}
+    attributes = {name: value for name, value in named.items() if value}
+    fields = {**plain, **({"attributes": attributes} if named else {})}
     common = {"update_mask": sorted(fields), "expected_version": version}
     if record == "customer":
         arguments = {"customer_id": record_id, "customer": fields, "reason": reason, **common}

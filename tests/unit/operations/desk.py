@@ -6,6 +6,8 @@ from typing import Any
 from google.protobuf.message import Message
 from graphmesh.crm import v1 as crm
 from graphmesh.ticketing import v1 as ticketing
+from graphmesh_nodes import Limits
+from graphmesh_nodes.budget import NO_LIMITS
 from graphmesh_nodes.errors import NotFound, VersionMismatch
 from graphmesh_nodes.testing import GraphHarness, RunResult
 from operations.graph import graph
@@ -83,10 +85,13 @@ def changed(record: Any, update: Message, paths: Collection[str], expected_versi
 
 
 def harness_of(
-    desk: Desk, roles: Collection[str] | None = (LEAD,), model: Mapping[str, Any] | None = None
+    desk: Desk,
+    roles: Collection[str] | None = (LEAD,),
+    model: Mapping[str, Any] | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> GraphHarness:
     """Return a harness whose model is offline, or always answers with `model`."""
-    harness = GraphHarness(graph, subject="mira", roles=roles)
+    harness = GraphHarness(graph, subject="mira", roles=roles, limits=limits)
     harness.serve_all(crm.CrmService, desk)
     harness.serve_all(ticketing.TicketingService, desk)
     harness.model_replies(lambda prompt: model or "none", offline=model is None)

@@ -33,6 +33,7 @@ def of_ticket(field: str, value: str, *ids: str) -> Change:
         ("Przenieś zgłoszenie T-1 do kolejki legal", of_ticket("queue", "legal")),
         ("Set the priority of tickets T-1, T-2 and T-3 to low.", of_ticket("priority", "low", "T-1", "T-2", "T-3")),
         ("Set the tier of cu_1 to vip. Thanks!", of_customer("cu_1", "tier", "vip")),
+        ("Change the company of cu_1 to Back to Nature Ltd.", of_customer("cu_1", "company", "Back to Nature Ltd")),
         ("Set the tier of cu_1 to vip, and that of cu_2.", None),
         ("Set the tier of cu_1 to vip. Set the tier of cu_2 to vip.", None),
         ("Set the tier and the email of cu_1 to vip", None),
