@@ -1,6 +1,6 @@
 """Approvals as values: the terms, the answer, and whether the approval can still be answered."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -68,15 +68,18 @@ class Approval:
         """Return the answer that the node gets."""
         return ApprovalAnswer(self.approval_id, self.terms.digest, status, by, comment, self.run_epoch, self.thread_id)
 
-    def require_approver(self, caller: Caller, status: ApprovalStatus) -> None:
+    def require_approver(self, caller: Caller, status: ApprovalStatus, answerers: Collection[str]) -> None:
         """Check that a caller may give this answer.
+
+        Args:
+            answerers: the subjects that have answered questions of the run: what is to be approved may be theirs.
 
         Raises:
             ScopeMissing: it lacks a scope.
-            ApproverIsRequester: the approval needs another one than the caller that created the run.
+            ApproverIsRequester: the approval needs another one than the caller that created the run, and than these.
         """
         caller.require(frozenset(self.terms.scopes))
-        require_four_eyes(self.terms.four_eyes, status, caller.subject, self.requester)
+        require_four_eyes(self.terms.four_eyes, status, caller.subject, {self.requester, *answerers})
 
     def require_open(self) -> None:
         """Check that the approval can be answered.

@@ -87,7 +87,7 @@ class MemoryApprovals:
     async def answer(self, caller: Caller, approval_id: str, status: ApprovalStatus, comment: str) -> Approval:
         row = self._row(caller.tenant, approval_id)
         approval = self._approval(row)
-        approval.require_approver(caller, status)
+        approval.require_approver(caller, status, self._answerers(row["run_id"]))
         approval.require_open()
         answer = approval.answer(status, caller.subject, comment)
         store_answer(row, status, answer.to_resume(), caller.subject, comment)
@@ -116,6 +116,10 @@ class MemoryApprovals:
             return
         answer = self._approval(row).answer(ApprovalStatus.EXPIRED)
         store_answer(row, ApprovalStatus.EXPIRED, answer.to_resume(), "")
+
+    def _answerers(self, run_id: str) -> set[str]:
+        rows = (row for row in self._tables.interrupts.values() if row["run_id"] == run_id and not row["approval_id"])
+        return {row["answered_by"] for row in rows if row["answered_by"]}
 
     def _row(self, tenant: str, approval_id: str) -> StoredInterrupt:
         rows = (row for row in self._tables.interrupts.values() if row["approval_id"] == approval_id)

@@ -80,7 +80,7 @@ class SqlApprovals:
     async def answer(self, caller: Caller, approval_id: str, status: ApprovalStatus, comment: str) -> Approval:
         async with self._database.transaction() as connection:
             approval = await _get(connection, caller.tenant, approval_id)
-            approval.require_approver(caller, status)
+            approval.require_approver(caller, status, await _answerers(connection, approval))
             approval.require_open()
             run = await locked_run(connection, caller.tenant, approval.run_id)
             (await _get(connection, caller.tenant, approval_id)).require_open()
@@ -129,6 +129,15 @@ async def _get(connection: AsyncConnection, tenant: str, approval_id: str) -> Ap
     if row is None:
         raise NotFound(resource="approval", id=approval_id)
     return _approval(row)
+
+
+async def _answerers(connection: AsyncConnection, approval: Approval) -> set[str]:
+    """Return the subjects that have answered questions of the run, where the approval needs four eyes."""
+    if not approval.terms.four_eyes:
+        return set()
+    questions = (interrupts.c.run_id == approval.run_id, interrupts.c.approval_id.is_(None))
+    answered = sa.select(interrupts.c.answered_by).where(*questions, interrupts.c.answered_by.is_not(None)).distinct()
+    return set((await connection.execute(answered)).scalars()) - {""}
 
 
 async def _store_answer(

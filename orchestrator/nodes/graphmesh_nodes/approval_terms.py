@@ -1,6 +1,7 @@
 """Approvals as values of interrupts: the terms that a node requests approval for, and the approver's answer."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
@@ -90,9 +91,9 @@ def approval_id(run_id: str, interrupt_id: str) -> str:
     return f"apr_{hashlib.sha256(f'{run_id}/{interrupt_id}'.encode()).hexdigest()[:32]}"
 
 
-def require_four_eyes(four_eyes: bool, status: ApprovalStatus, by: str, requester: str) -> None:
+def require_four_eyes(four_eyes: bool, status: ApprovalStatus, by: str, requesters: Collection[str]) -> None:
     """Raises ApproverIsRequester where a caller approves its own request, and `four_eyes` requires another approver."""
-    if four_eyes and status is ApprovalStatus.APPROVED and by == requester:
+    if four_eyes and status is ApprovalStatus.APPROVED and by in requesters:
         raise ApproverIsRequester(subject=by)
 
 

@@ -156,6 +156,22 @@ async def test_requester_may_deny_and_not_approve_what_needs_four_eyes(
     assert (await stores.approvals.answer(requester, "apr_run_2_1", DENIED, "")).status is DENIED
 
 
+async def test_caller_that_has_answered_a_question_of_the_run_does_not_approve_what_needs_four_eyes(
+    stores: Stores,
+) -> None:
+    """An answer may be another request than that of the caller that has created the run."""
+    run = await stores.begun(a_run())
+    question = a_question(run.run_id, "question", node="confirm", value="Really?", created=CREATED)
+    await stores.park(run, question, request_row(run.run_id, four_eyes=True), ago=timedelta(minutes=30))
+    await stores.interrupts.answer("acme", run.run_id, {"question": "another change"}, "bob")
+    with pytest.raises(ApproverIsRequester, match="bob"):
+        await stores.approvals.answer(Caller("acme", "bob", None), "apr_run_1_1", APPROVED, "")
+    assert await status(stores) is RunStatus.INTERRUPTED
+    assert (
+        await stores.approvals.answer(Caller("acme", "cora", None), "apr_run_1_1", APPROVED, "")
+    ).answered_by == "cora"
+
+
 async def test_approval_is_visible_to_its_tenant_alone(stores: Stores) -> None:
     approvals, approval_id = stores.approvals, await an_approval(stores)
     stranger = Caller("other", "eve", None)

@@ -217,7 +217,7 @@ class GraphHarness:
     async def _respond(self, approval: PendingApproval, status: ApprovalStatus, by: str, comment: str) -> RunResult:
         if approval.expires <= self.clock.now():
             raise ApprovalExpired(approval=approval.approval_id, tool=approval.tool)
-        require_four_eyes(approval.four_eyes, status, by, self._subject)
+        require_four_eyes(approval.four_eyes, status, by, {self._subject})
         return await self._close(approval, status, by, comment)
 
     async def _close(self, approval: PendingApproval, status: ApprovalStatus, by: str, comment: str) -> RunResult:

@@ -405,8 +405,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "EFFECT_LIMIT", "domain": "graphmesh", "metadata": { "limit": "10", "used": "10" } }
     """
     ERROR_REASON_APPROVER_IS_REQUESTER: _ErrorReason.ValueType  # 73
-    """PERMISSION_DENIED. The approval needs four eyes: the caller that has created the run may deny it, and another one has
-    to approve it.
+    """PERMISSION_DENIED. The approval needs four eyes: the caller that has created the run, or has answered a question of
+    it, may deny it, and another one has to approve it.
 
         { "reason": "APPROVER_IS_REQUESTER", "domain": "graphmesh", "metadata": { "subject": "mira" } }
     """
@@ -823,8 +823,8 @@ ERROR_REASON_EFFECT_LIMIT: ErrorReason.ValueType  # 72
     { "reason": "EFFECT_LIMIT", "domain": "graphmesh", "metadata": { "limit": "10", "used": "10" } }
 """
 ERROR_REASON_APPROVER_IS_REQUESTER: ErrorReason.ValueType  # 73
-"""PERMISSION_DENIED. The approval needs four eyes: the caller that has created the run may deny it, and another one has
-to approve it.
+"""PERMISSION_DENIED. The approval needs four eyes: the caller that has created the run, or has answered a question of
+it, may deny it, and another one has to approve it.
 
     { "reason": "APPROVER_IS_REQUESTER", "domain": "graphmesh", "metadata": { "subject": "mira" } }
 """

@@ -136,7 +136,7 @@ class Approval(_message.Message):
     requester: _builtins.str
     """The subject of the call that created the run."""
     four_eyes: _builtins.bool
-    """Whether the approver has to be another one than the requester."""
+    """Whether the approver has to be another one than the requester, and than those that have answered its questions."""
     @_builtins.property
     def arguments(self) -> _struct_pb2.Struct:
         """The arguments of the call."""

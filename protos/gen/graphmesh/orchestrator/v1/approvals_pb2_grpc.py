@@ -90,9 +90,9 @@ class ApprovalServiceServicer:
         The run is resumed when this was its last open interrupt. Whether the call was made, and its result, is a
         ToolCalled event of the run.
 
-        Reasons: RESOURCE_NOT_FOUND, SCOPE_MISSING (a scope that the approval itself requires), APPROVER_IS_REQUESTER (it is
-        an approval with `four_eyes`), APPROVAL_ANSWERED, APPROVAL_EXPIRED, RUN_NOT_INTERRUPTED (the run was cancelled or has
-        ended).
+        Reasons: RESOURCE_NOT_FOUND, SCOPE_MISSING (a scope that the approval itself requires), APPROVER_IS_REQUESTER (an
+        approval with `four_eyes`), APPROVAL_ANSWERED, APPROVAL_EXPIRED, RUN_NOT_INTERRUPTED (the run was cancelled or
+        has ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

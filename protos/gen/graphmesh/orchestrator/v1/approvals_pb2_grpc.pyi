@@ -56,9 +56,9 @@ class ApprovalServiceStub:
     The run is resumed when this was its last open interrupt. Whether the call was made, and its result, is a
     ToolCalled event of the run.
 
-    Reasons: RESOURCE_NOT_FOUND, SCOPE_MISSING (a scope that the approval itself requires), APPROVER_IS_REQUESTER (it is
-    an approval with `four_eyes`), APPROVAL_ANSWERED, APPROVAL_EXPIRED, RUN_NOT_INTERRUPTED (the run was cancelled or has
-    ended).
+    Reasons: RESOURCE_NOT_FOUND, SCOPE_MISSING (a scope that the approval itself requires), APPROVER_IS_REQUESTER (an
+    approval with `four_eyes`), APPROVAL_ANSWERED, APPROVAL_EXPIRED, RUN_NOT_INTERRUPTED (the run was cancelled or
+    has ended).
     """
 
 @_typing.type_check_only
@@ -89,9 +89,9 @@ class ApprovalServiceAsyncStub(ApprovalServiceStub):
     The run is resumed when this was its last open interrupt. Whether the call was made, and its result, is a
     ToolCalled event of the run.
 
-    Reasons: RESOURCE_NOT_FOUND, SCOPE_MISSING (a scope that the approval itself requires), APPROVER_IS_REQUESTER (it is
-    an approval with `four_eyes`), APPROVAL_ANSWERED, APPROVAL_EXPIRED, RUN_NOT_INTERRUPTED (the run was cancelled or has
-    ended).
+    Reasons: RESOURCE_NOT_FOUND, SCOPE_MISSING (a scope that the approval itself requires), APPROVER_IS_REQUESTER (an
+    approval with `four_eyes`), APPROVAL_ANSWERED, APPROVAL_EXPIRED, RUN_NOT_INTERRUPTED (the run was cancelled or
+    has ended).
     """
 
 class ApprovalServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -137,9 +137,9 @@ class ApprovalServiceServicer(metaclass=_abc_1.ABCMeta):
         The run is resumed when this was its last open interrupt. Whether the call was made, and its result, is a
         ToolCalled event of the run.
 
-        Reasons: RESOURCE_NOT_FOUND, SCOPE_MISSING (a scope that the approval itself requires), APPROVER_IS_REQUESTER (it is
-        an approval with `four_eyes`), APPROVAL_ANSWERED, APPROVAL_EXPIRED, RUN_NOT_INTERRUPTED (the run was cancelled or has
-        ended).
+        Reasons: RESOURCE_NOT_FOUND, SCOPE_MISSING (a scope that the approval itself requires), APPROVER_IS_REQUESTER (an
+        approval with `four_eyes`), APPROVAL_ANSWERED, APPROVAL_EXPIRED, RUN_NOT_INTERRUPTED (the run was cancelled or
+        has ended).
         """
 
 def add_ApprovalServiceServicer_to_server(servicer: ApprovalServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
