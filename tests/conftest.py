@@ -3,7 +3,8 @@
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Generator
+import sys
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -73,6 +74,18 @@ def needs_backend(test: pytest.Function) -> bool:
     parameters = test.callspec.params.values() if hasattr(test, "callspec") else ()
     requests_database = any(isinstance(value, str) and value == BACKEND_PARAMETER for value in parameters)
     return requests_database or not BACKEND_FIXTURES.isdisjoint(test.fixturenames)
+
+
+@pytest.fixture(autouse=True)
+def _forgotten_projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Forget the modules of projects that a test has written, so that those of the next one may have the same names."""
+    before = set(sys.modules)
+    yield
+    folder = str(tmp_path_factory.getbasetemp())
+    for name in sys.modules.keys() - before:
+        paths = [getattr(sys.modules[name], "__file__", None), *getattr(sys.modules[name], "__path__", ())]
+        if any(path and path.startswith(folder) for path in paths):
+            del sys.modules[name]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
