@@ -25,7 +25,7 @@ from graphmesh_chassis.tenant_turns import work_for
 from graphmesh_chassis.validation import check_response
 
 if TYPE_CHECKING:
-    from graphmesh_chassis.telemetry import Tracing
+    from graphmesh_chassis.telemetry.tracing import Tracing
     from graphmesh_chassis.workload import Workload
 
 INCOMPLETE = "The request ended before its message was complete"

@@ -13,12 +13,12 @@ from graphmesh_chassis.connection import Connection, WorkloadConnection
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DeadlineExceeded, GraphmeshError, InvalidResponse
 from graphmesh_chassis.foreign_responses import check_foreign_response
-from graphmesh_chassis.sampling import NOT_SAMPLED, is_traced
 from graphmesh_chassis.status import from_rpc_error
+from graphmesh_chassis.telemetry.sampling import NOT_SAMPLED, is_traced
 
 if TYPE_CHECKING:
     from graphmesh_chassis.call_tokens import CallSigner
-    from graphmesh_chassis.telemetry import Tracing
+    from graphmesh_chassis.telemetry.tracing import Tracing
     from graphmesh_chassis.workload import Workload
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024

@@ -8,7 +8,7 @@ import grpc
 from graphmesh_contracts.workloads import ENVOY
 
 if TYPE_CHECKING:
-    from graphmesh_chassis.telemetry import Tracing
+    from graphmesh_chassis.telemetry.tracing import Tracing
     from graphmesh_chassis.workload import Credentials, Workload
 
 Options = Sequence[tuple[str, Any]]

@@ -14,7 +14,7 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from graphmesh_contracts import Idempotency, Method
 
-from graphmesh_chassis import metadata, names
+from graphmesh_chassis import metadata
 from graphmesh_chassis.admission import Admission
 from graphmesh_chassis.audit_refusals import Refusals
 from graphmesh_chassis.calls import Call, fingerprint, set_current
@@ -37,6 +37,7 @@ from graphmesh_chassis.errors import (
 from graphmesh_chassis.identity import Caller, IdentityMode
 from graphmesh_chassis.large_values import convert_aside
 from graphmesh_chassis.status import to_grpc
+from graphmesh_chassis.telemetry import names
 from graphmesh_chassis.tenant_turns import work_for
 from graphmesh_chassis.validation import check_request, check_response
 from graphmesh_chassis.wire_bounds import check_wire_bounds, has_json

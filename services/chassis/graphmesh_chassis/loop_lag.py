@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from graphmesh_chassis import names
+from graphmesh_chassis.telemetry import names
 
 log = structlog.get_logger("graphmesh.server")
 

@@ -42,7 +42,7 @@ from graphmesh_chassis.settings import BadSetting, ServerSettings, check_argumen
 
 if TYPE_CHECKING:
     from graphmesh_chassis.call_tokens import CallVerifier
-    from graphmesh_chassis.telemetry import Tracing
+    from graphmesh_chassis.telemetry.tracing import Tracing
     from graphmesh_chassis.workload import Workload
 
 log = structlog.get_logger("graphmesh.server")
@@ -272,7 +272,7 @@ def tracing_of(name: str, settings: ServerSettings) -> "Tracing | None":
     """The tracing that the settings describe; None where it is off. The server that uses it closes it."""
     if settings.traces == "off":
         return None
-    from graphmesh_chassis.telemetry import Tracing
+    from graphmesh_chassis.telemetry.tracing import Tracing
 
     return Tracing(name, settings)
 

@@ -15,9 +15,9 @@ from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import GraphmeshError, RuleViolated
 from graphmesh_chassis.logs import configure_logs
-from graphmesh_chassis.sampling import decide
 from graphmesh_chassis.settings import SecretUrl, ServerSettings
-from graphmesh_chassis.telemetry import Tracing
+from graphmesh_chassis.telemetry.sampling import decide
+from graphmesh_chassis.telemetry.tracing import Tracing
 from graphmesh_chassis.testing import running
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter

@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from graphmesh_chassis import names
 from graphmesh_chassis.loop_lag import INTERVAL_SECONDS, LOG_SECONDS, LoopLag
+from graphmesh_chassis.telemetry import names
 from structlog.testing import capture_logs
 
 

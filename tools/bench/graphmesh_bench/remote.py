@@ -20,7 +20,7 @@ import psutil
 from graphmesh_chassis.call_tokens import CallSigner
 from graphmesh_chassis.channel import CHANNEL_OPTIONS, Channel
 from graphmesh_chassis.settings import ServerSettings
-from graphmesh_chassis.telemetry import Tracing
+from graphmesh_chassis.telemetry.tracing import Tracing
 from graphmesh_chassis.workload import Workload
 from graphmesh_contracts.workloads import COMMANDS
 from graphmesh_local.call_keys import PRIVATE, PUBLIC, replace_call_key

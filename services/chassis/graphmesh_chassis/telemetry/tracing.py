@@ -15,11 +15,12 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 
-from graphmesh_chassis import metadata, names, sampling
+from graphmesh_chassis import metadata
 from graphmesh_chassis.calls import current_call
 from graphmesh_chassis.errors import Cancelled, GraphmeshError, Internal
 from graphmesh_chassis.handlers import Handler, implementation_of, with_implementation
 from graphmesh_chassis.settings import ServerSettings
+from graphmesh_chassis.telemetry import names, sampling
 
 
 class Tracing:
