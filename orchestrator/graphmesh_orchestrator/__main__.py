@@ -11,6 +11,7 @@ from graphmesh_chassis.call_tokens import CallSigner
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.serve import Servable, run, tracing_of, workload_of
 from graphmesh_nodes.context import Policies
+from graphmesh_nodes.routes import record_routes
 from langgraph.checkpoint.memory import InMemorySaver
 
 from graphmesh_orchestrator.api.services import services
@@ -86,6 +87,7 @@ async def build(
 async def _contained() -> AsyncIterator[NodeThreads]:
     """Let code of graphs neither end the process nor use up its threads, while the body runs, nor block it."""
     replace_stream()
+    record_routes()
     with exits_contained(), node_threads() as threads:
         yield threads
 

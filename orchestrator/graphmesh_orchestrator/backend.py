@@ -24,6 +24,8 @@ from graphmesh_orchestrator.interrupts.interrupts_sql import SqlInterrupts
 from graphmesh_orchestrator.leases.leases import Leases
 from graphmesh_orchestrator.leases.leases_sql import SqlLeases
 from graphmesh_orchestrator.leases.liveness import DeadWorkerDetector, worker_lock
+from graphmesh_orchestrator.runs.feedback import Feedbacks
+from graphmesh_orchestrator.runs.feedback_sql import SqlFeedbacks
 from graphmesh_orchestrator.runs.pending_runs import PendingRuns
 from graphmesh_orchestrator.runs.pending_runs_sql import SqlPendingRuns
 from graphmesh_orchestrator.runs.runs import Runs
@@ -54,6 +56,7 @@ class Backend:
     clock: DatabaseClock
     runs: Runs
     pending: PendingRuns
+    feedbacks: Feedbacks
     leases: Leases
     open_leases: OpenLeases
     """Opens leases with a connection of their own, for the heartbeat's thread."""
@@ -90,6 +93,7 @@ async def open_backend(settings: Settings, worker: str) -> AsyncIterator[Backend
             clock=clock,
             runs=runs,
             pending=SqlPendingRuns(database),
+            feedbacks=SqlFeedbacks(database),
             leases=leases,
             open_leases=partial(_open_leases, settings.database_url, worker),
             detector=DeadWorkerDetector(database, worker),

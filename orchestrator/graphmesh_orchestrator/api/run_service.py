@@ -26,6 +26,7 @@ from graphmesh_orchestrator.roles import RoleRules
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs import convert
 from graphmesh_orchestrator.runs.events import stream_responses
+from graphmesh_orchestrator.runs.feedback import Feedbacks
 from graphmesh_orchestrator.runs.run import Interrupt, Run
 from graphmesh_orchestrator.runs.runs import Runs
 
@@ -39,6 +40,7 @@ class RunServicer(pb.RunServiceServicer):
     def __init__(
         self,
         runs: Runs,
+        feedbacks: Feedbacks,
         interrupts: Interrupts,
         registry: Registry,
         submission: Submission,
@@ -49,7 +51,7 @@ class RunServicer(pb.RunServiceServicer):
         roles: RoleRules,
     ) -> None:
         self._roles = roles
-        self._runs, self._interrupts, self._registry = runs, interrupts, registry
+        self._runs, self._feedbacks, self._interrupts, self._registry = runs, feedbacks, interrupts, registry
         self._submission, self._watcher = submission, watcher
         self._in_flight, self._notifier, self._now = in_flight, notifier, now
 
@@ -59,7 +61,9 @@ class RunServicer(pb.RunServiceServicer):
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.GetRunResponse:
         async with read_places("runs"):
             run = await self._runs.get(_tenant(), request.run_id)
-            return pb.GetRunResponse(run=await self._message(run))
+            message = await self._message(run)
+            message.feedback.extend(map(convert.feedback_message, await self._feedbacks.of_run(run.run_id)))
+            return pb.GetRunResponse(run=message)
 
     async def WaitRun(self, request: pb.WaitRunRequest, context: Any) -> pb.WaitRunResponse:
         return pb.WaitRunResponse(run=await self._message(await self._wait(request.run_id, request)))
@@ -110,6 +114,12 @@ class RunServicer(pb.RunServiceServicer):
         run = await self._interrupts.answer(caller.tenant, request.run_id, answers, caller.subject)
         self._notifier.to_claim(run.run_id)
         return pb.ResumeRunResponse(run=await self._message(run))
+
+    async def RecordFeedback(self, request: pb.RecordFeedbackRequest, context: Any) -> pb.RecordFeedbackResponse:
+        caller = current_call().caller
+        given = convert.feedback(request, caller.subject, self._now())
+        stored = await self._feedbacks.record(caller.tenant, request.run_id, given)
+        return pb.RecordFeedbackResponse(feedback=convert.feedback_message(stored))
 
     async def ListGraphs(self, request: pb.ListGraphsRequest, context: Any) -> pb.ListGraphsResponse:
         roles = convert.role_names(current_call().caller)

@@ -57,7 +57,7 @@ def services(
     submission = Submission(backend.runs, requests, in_flight, notifier, begin)
     watcher = RunWatcher(backend.runs, in_flight, notifier)
     states = ThreadStates(backend.database, registry, backend.interrupts, backend.runs)
-    stores = backend.runs, backend.interrupts
+    stores = backend.runs, backend.feedbacks, backend.interrupts
     runs = RunServicer(*stores, registry, submission, watcher, in_flight, notifier, backend.clock.now, roles)
     threads = ThreadServicer(backend.threads, states, backend.forks, backend.deletion, registry, roles)
     store = StoreServicer(backend.store, registry)

@@ -3,6 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 from graphmesh_orchestrator.db.rows import DeliveryRow, EventRow, InterruptRow, RunRow, ThreadRow
 
@@ -29,6 +30,8 @@ class MemoryTables:
         self.interrupts: dict[tuple[str, str], StoredInterrupt] = {}
         """By run and interrupt."""
         self.deliveries: dict[str, DeliveryRow] = {}
+        self.feedback: defaultdict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+        """By run and subject."""
 
     def add_run(self, row: RunRow) -> None:
         self.runs[row["run_id"]] = row
@@ -37,11 +40,12 @@ class MemoryTables:
             self._by_request[row["tenant"], row["request_id"]] = row
 
     def delete_run(self, run_id: str) -> None:
-        """Delete a run with its events, interrupts and deliveries."""
+        """Delete a run with its events, interrupts, deliveries and feedback."""
         row = self.runs.pop(run_id)
         del self._by_thread[row["tenant"], row["thread_id"]][run_id]
         self._by_request.pop((row["tenant"], row["request_id"]), None)
         self.events.pop(run_id, None)
+        self.feedback.pop(run_id, None)
         for key in [key for key in self.interrupts if key[0] == run_id]:
             del self.interrupts[key]
         for delivery_id in [row["delivery_id"] for row in self.deliveries.values() if row["run_id"] == run_id]:

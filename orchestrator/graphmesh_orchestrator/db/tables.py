@@ -1,4 +1,4 @@
-"""The tables of runs, events, threads, interrupts, deliveries and artifacts, with the conditions of partial indexes."""
+"""The tables of runs, of what belongs to them, and of threads and artifacts, with the conditions of partial indexes."""
 
 import sqlalchemy as sa
 from graphmesh_chassis.database import UtcDateTime
@@ -215,6 +215,16 @@ _PENDING_ROWS = sa.text("status = 'pending'")
 sa.Index("deliveries_by_run", deliveries.c.run_id, unique=True)
 sa.Index("deliveries_by_age", deliveries.c.tenant, deliveries.c.created, deliveries.c.delivery_id)
 sa.Index("deliveries_due", deliveries.c.next_attempt, sqlite_where=_PENDING_ROWS, postgresql_where=_PENDING_ROWS)
+
+feedback = sa.Table(
+    "run_feedback",
+    metadata,
+    sa.Column("run_id", sa.String(64), primary_key=True),
+    sa.Column("subject", sa.String(255), primary_key=True),
+    sa.Column("score", sa.Float, nullable=False),
+    sa.Column("comment", sa.Text, nullable=False),
+    sa.Column("time", UtcDateTime, nullable=False),
+)
 
 artifacts = sa.Table(
     "artifacts",

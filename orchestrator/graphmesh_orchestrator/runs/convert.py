@@ -15,6 +15,7 @@ from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.database import UnreadableJson
 from graphmesh_chassis.errors import FieldViolation, InvalidRequest
 from graphmesh_chassis.identity import Caller
+from graphmesh_chassis.redaction import DEFAULT
 from graphmesh_chassis.timestamps import to_timestamp
 from graphmesh_contracts import NotJsonError, struct_value, to_struct, to_value, value_of
 from graphmesh_contracts.structs import printable
@@ -24,6 +25,7 @@ from graphmesh_nodes.json_values import require_json
 
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.events import NOT_SHOWN
+from graphmesh_orchestrator.runs.feedback import Feedback
 from graphmesh_orchestrator.runs.run import (
     Interrupt,
     Multitask,
@@ -285,6 +287,15 @@ def interrupt_message(interrupt: Interrupt) -> pb.Interrupt:
     except NotJsonError as error:
         message.not_shown = f"value{error.path}: {error.rule}"
     return message
+
+
+def feedback(request: pb.RecordFeedbackRequest, subject: str, now: datetime) -> Feedback:
+    return Feedback(subject, request.score, DEFAULT.redact(request.comment), now)
+
+
+def feedback_message(stored: Feedback) -> pb.Feedback:
+    time = to_timestamp(stored.time)
+    return pb.Feedback(subject=stored.subject, score=stored.score, comment=stored.comment, time=time)
 
 
 def ceilings_message(limits: Limits) -> pb.Ceilings:

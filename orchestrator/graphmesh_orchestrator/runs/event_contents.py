@@ -9,6 +9,7 @@ from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.status import to_status
 from graphmesh_chassis.timestamps import to_timestamp
 from graphmesh_contracts.wire import delimited, tag_of
+from graphmesh_nodes.decisions import Decision, Escalated, RouteTaken, Validated
 from graphmesh_nodes.tool_calls import ToolCalled
 
 from graphmesh_orchestrator.run_status import RunStatus
@@ -84,6 +85,18 @@ def tool_called(call: ToolCalled) -> Content:
         may_have_happened=call.may_have_happened,
     )
     return _content(EventKind.TOOL_CALLED, called.SerializeToString())
+
+
+def decision_made(decision: Decision) -> Content:
+    match decision:
+        case RouteTaken(condition=condition, destinations=destinations, looked_at=looked_at):
+            taken = pb.RouteTaken(condition=condition, destinations=destinations, looked_at=looked_at)
+            return _content(EventKind.ROUTE_TAKEN, taken.SerializeToString())
+        case Validated(check=check, faults=faults):
+            return _content(EventKind.VALIDATED, pb.Validated(check=check, faults=faults).SerializeToString())
+        case Escalated(reason=reason, to=to):
+            return _content(EventKind.ESCALATED, pb.Escalated(reason=reason, to=to).SerializeToString())
+    raise TypeError(type(decision).__name__)
 
 
 def text_delta(text: str) -> Content:

@@ -39,6 +39,9 @@ class EventKind(IntEnum):
     TASK = pb.RunEvent.TASK_FIELD_NUMBER
     CHECKPOINT = pb.RunEvent.CHECKPOINT_FIELD_NUMBER
     DEBUG = pb.RunEvent.DEBUG_FIELD_NUMBER
+    ROUTE_TAKEN = pb.RunEvent.ROUTE_TAKEN_FIELD_NUMBER
+    VALIDATED = pb.RunEvent.VALIDATED_FIELD_NUMBER
+    ESCALATED = pb.RunEvent.ESCALATED_FIELD_NUMBER
 
 
 class Event(Protocol):

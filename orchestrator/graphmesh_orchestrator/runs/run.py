@@ -50,7 +50,16 @@ class StreamMode(StrEnum):
 
 DEFAULT_MODES = (StreamMode.UPDATES, StreamMode.CUSTOM, StreamMode.TEXT)
 _KINDS = {
-    StreamMode.UPDATES: frozenset({EventKind.NODE_STARTED, EventKind.NODE_FINISHED, EventKind.TOOL_CALLED}),
+    StreamMode.UPDATES: frozenset(
+        {
+            EventKind.NODE_STARTED,
+            EventKind.NODE_FINISHED,
+            EventKind.TOOL_CALLED,
+            EventKind.ROUTE_TAKEN,
+            EventKind.VALIDATED,
+            EventKind.ESCALATED,
+        }
+    ),
     StreamMode.CUSTOM: frozenset({EventKind.CUSTOM}),
     StreamMode.TEXT: frozenset({EventKind.TEXT}),
     StreamMode.MESSAGES: frozenset({EventKind.MESSAGE}),

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from graphmesh_orchestrator.checkpoints import pruning
 from graphmesh_orchestrator.checkpoints.tables import checkpoints
 from graphmesh_orchestrator.db.clock import NOW, read_clock
-from graphmesh_orchestrator.db.tables import HAS_TTL, deliveries, events, interrupts, runs, threads
+from graphmesh_orchestrator.db.tables import HAS_TTL, deliveries, events, feedback, interrupts, runs, threads
 from graphmesh_orchestrator.runs.outputs_sql import blocks_of, delete_unreferenced
 from graphmesh_orchestrator.threads.thread import Deleted
 from graphmesh_orchestrator.threads.threads_sql import ON_THREAD, is_thread, lock_idle, occupant
@@ -22,7 +22,7 @@ from graphmesh_orchestrator.webhooks.delivery import DeliveryStatus
 BATCH_THREADS = 20
 """Threads that one transaction deletes or prunes."""
 BATCH_RUNS = 200
-OF_RUNS = (events, interrupts, deliveries)
+OF_RUNS = (events, interrupts, deliveries, feedback)
 """The tables whose rows belong to a run, by `run_id`."""
 
 

@@ -15,6 +15,7 @@ from graphmesh_contracts.structs import struct_bytes
 from graphmesh_nodes.breakpoints import Breakpoints, breakpoint_of
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.context import RunContext, with_run_context
+from graphmesh_nodes.decisions import Decision
 from graphmesh_nodes.errors import ValueNotStorable
 from graphmesh_nodes.graph_contexts import configurable_with
 from graphmesh_nodes.json_values import JsonEncoder, as_object, to_json
@@ -30,7 +31,7 @@ from graphmesh_orchestrator.checkpoints import NEW_THREAD, RUN_EPOCH, RunEpoch, 
 from graphmesh_orchestrator.leases.in_flight import ActiveRun
 from graphmesh_orchestrator.registry import Graph
 from graphmesh_orchestrator.run_requests import check_run
-from graphmesh_orchestrator.runs.event_contents import node_finished, node_started, one_struct
+from graphmesh_orchestrator.runs.event_contents import decision_made, node_finished, node_started, one_struct
 from graphmesh_orchestrator.runs.events import EventKind
 from graphmesh_orchestrator.runs.run import Run, StreamMode
 from graphmesh_orchestrator.runs.server_keys import server_keys
@@ -279,11 +280,20 @@ class Execution:
                 self._add_text(part)
             case "custom" if isinstance(part.value, ToolCalled):
                 self.journal.add_call(part.value)
+            case "decision":
+                self._add_decision(part.value)
             case "custom":
                 return self._add_custom(part) if StreamMode.CUSTOM in self._modes else None
             case _:
                 return self._mode_events.add(part)
         return None
+
+    def decided(self, decision: Decision) -> None:
+        """Record a decision of a node, in any thread."""
+        self._graph_stream.put((decision.namespace, "decision", decision))
+
+    def _add_decision(self, decision: Decision) -> None:
+        self.journal.add_event(decision_made(decision), decision.node, namespace=decision.namespace)
 
     def _start_node(self, part: Part) -> None:
         name, task_id = part.value["name"], part.value["id"]

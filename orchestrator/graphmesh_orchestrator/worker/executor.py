@@ -91,6 +91,7 @@ class Tools:
             artifacts=execution.graph.artifacts(execution.config),
             is_durable=execution.graph.is_durable,
             recorder=execution.journal,
+            decided=execution.decided,
             lease=execution,
             require_tool=partial(self._require_tool, execution),
             caller_scopes=partial(self.roles.scopes, run.identity.roles),

@@ -11,7 +11,7 @@ from typing import Literal
 
 from graphmesh.model.v1 import ModelService
 from graphmesh.sql.v1 import SqlService
-from graphmesh_nodes import Limits, declare
+from graphmesh_nodes import Limits, declare, routed
 from langgraph.graph import END, START, StateGraph
 
 from analyst import nodes, prompts
@@ -31,7 +31,7 @@ graph.add_node("narrate", nodes.narrate)
 
 graph.add_edge(START, "receive")
 graph.add_edge("receive", "query")
-graph.add_conditional_edges("query", after_query)
+graph.add_conditional_edges("query", routed(after_query, "outcome", "reason"))
 graph.add_edge("narrate", END)
 
 declare(

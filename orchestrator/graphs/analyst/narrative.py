@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from graphmesh_nodes import GraphmeshChatModel
+from graphmesh_nodes import GraphmeshChatModel, record_validation
 from graphmesh_nodes.errors import GraphmeshError
 from langchain_core.messages import HumanMessage, SystemMessage
 
@@ -33,8 +33,10 @@ async def model_text(state: State) -> str:
     shown_rows = state["rows"][:SHOWN_ROWS]
     is_sound = 0 < len(text) <= MAX_CHARACTERS and not _FORBIDDEN.search(text)
     is_sound = is_sound and is_about_rows(text, state["columns"], shown_rows)
-    faults = (unsupported, unchecked, misattributed)
-    return text if is_sound and not any(fault(text, shown_rows) for fault in faults) else ""
+    checks = (unsupported, unchecked, misattributed)
+    faults = [check.__name__ for check in checks if check(text, shown_rows)] if is_sound else ["form"]
+    record_validation("narrative", faults)
+    return "" if faults else text
 
 
 def template_text(state: State) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from graphmesh.crm.v1 import CrmService, UpdateCustomerRequest
 from graphmesh.ticketing.v1 import CreateTicketRequest, GetTicketPolicyRequest, TicketingService
-from graphmesh_nodes import ApprovalRequest, Update, call, run_context
+from graphmesh_nodes import ApprovalRequest, Update, call, record_escalation, record_validation, run_context
 from graphmesh_nodes.errors import ApprovalDenied, GraphmeshError, NotBegun, NotFound, VersionMismatch
 from graphmesh_nodes.guardrails.confirmation import Accepted, Declined, Proposal, confirm
 from langgraph.config import get_stream_writer
@@ -221,11 +221,13 @@ async def verify(state: State) -> Update:
             items = _replaced(items, verified)
         else:
             items = _replaced(items, {**item, "status": "uncertain"})
+    record_validation("change", [item["id"] for item in with_status(items, "uncertain")])
     return {"items": items}
 
 
 async def hand_over(state: State) -> Update:
     """Open a ticket for what could not be verified."""
+    record_escalation("uncertain", (await policy()).value.ticket_topic)
     unsure = _ids(with_status(state["items"], "uncertain"))
     request = CreateTicketRequest(
         subject=f"A change could not be verified: {unsure}"[:200],

@@ -10,12 +10,13 @@ confirmed it, and where the policy requires it another person has approved it, o
 cancelled stops at the next one. What was changed can be undone, which is a change of its own.
 """
 
+from collections import Counter
 from typing import Literal
 
 from graphmesh.crm.v1 import CrmService
 from graphmesh.model.v1 import ModelService
 from graphmesh.ticketing.v1 import TicketingService
-from graphmesh_nodes import Limits, declare
+from graphmesh_nodes import Limits, declare, routed
 from langgraph.graph import END, START, StateGraph
 
 from operations import change_nodes, prompts, request_nodes
@@ -72,6 +73,12 @@ def after_verify(state: State) -> Literal["hand_over", "report"]:
     return "hand_over" if with_status(state["items"], "uncertain") else "report"
 
 
+def statuses(state: State) -> str:
+    """Return how many records have each status."""
+    counted = Counter(item["status"] for item in state["items"])
+    return ", ".join(f"{count} {status}" for status, count in counted.items())
+
+
 builder = StateGraph(State, input_schema=Request, output_schema=Response)
 
 builder.add_node("receive", request_nodes.receive)
@@ -85,13 +92,13 @@ builder.add_node("hand_over", change_nodes.hand_over)
 builder.add_node("report", change_nodes.report)
 
 builder.add_edge(START, "receive")
-builder.add_conditional_edges("receive", after_receive)
-builder.add_conditional_edges("understand", after_understand)
-builder.add_conditional_edges("permit", after_permit)
-builder.add_conditional_edges("read", after_read)
-builder.add_conditional_edges("confirm", after_confirm)
-builder.add_conditional_edges("apply", after_apply)
-builder.add_conditional_edges("verify", after_verify)
+builder.add_conditional_edges("receive", routed(after_receive, "outcome"))
+builder.add_conditional_edges("understand", routed(after_understand, "outcome"))
+builder.add_conditional_edges("permit", routed(after_permit, "outcome"))
+builder.add_conditional_edges("read", routed(after_read, "outcome"))
+builder.add_conditional_edges("confirm", routed(after_confirm, "outcome", "decision"))
+builder.add_conditional_edges("apply", routed(after_apply, "undoes", "attempt", items=statuses))
+builder.add_conditional_edges("verify", routed(after_verify, items=statuses))
 builder.add_edge("hand_over", "report")
 builder.add_edge("report", END)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from graphmesh_nodes import GraphmeshChatModel, Update
+from graphmesh_nodes import GraphmeshChatModel, Update, record_validation
 from graphmesh_nodes.errors import GraphmeshError
 from graphmesh_nodes.guardrails.answers import leaks, phrases_of
 from graphmesh_nodes.guardrails.grounding import Grounding, ground
@@ -79,6 +79,7 @@ async def validate(state: State) -> Update:
     grounding = await ground(answer, [passage["text"] for passage in passages], judge)
     checks = _checks(state, grounding)
     faults = [name for name, passed in checks.items() if not passed]
+    record_validation("answer", faults)
     return {
         "checks": checks,
         "faults": faults,

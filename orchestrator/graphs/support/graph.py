@@ -22,7 +22,7 @@ from graphmesh.crm.v1 import CrmService
 from graphmesh.model.v1 import ModelService
 from graphmesh.retrieval.v1 import RetrievalService
 from graphmesh.ticketing.v1 import TicketingService
-from graphmesh_nodes import Limits, declare
+from graphmesh_nodes import Limits, declare, routed
 from langgraph.graph import END, START, StateGraph
 
 from support import answering, decisions, handover, prompts, records, refunding, understanding
@@ -96,18 +96,20 @@ graph.add_node("hand_over", handover.hand_over)
 graph.add_node("finish", answering.finish)
 
 graph.add_edge(START, "receive")
-graph.add_conditional_edges("receive", after_receive)
-graph.add_conditional_edges("next_turn", after_receive)
-graph.add_conditional_edges("understand", after_understand, ["hand_over", *LOOKUPS])
+graph.add_conditional_edges("receive", routed(after_receive, "reason", "step"))
+graph.add_conditional_edges("next_turn", routed(after_receive, "reason", "step"))
+graph.add_conditional_edges("understand", routed(after_understand, "reason"), ["hand_over", *LOOKUPS])
 graph.add_edge(list(LOOKUPS), "decide")
-graph.add_conditional_edges("decide", after_decide)
-graph.add_conditional_edges("preview", after_preview)
-graph.add_conditional_edges("propose", after_propose)
-graph.add_conditional_edges("refund", after_refund)
+graph.add_conditional_edges("decide", routed(after_decide, "step", "category"))
+graph.add_conditional_edges("preview", routed(after_preview, "reason"))
+graph.add_conditional_edges("propose", routed(after_propose, "reason", "accepted", "outcome"))
+graph.add_conditional_edges("refund", routed(after_refund, "reason", "refund_id"))
 graph.add_edge("report", "finish")
-graph.add_conditional_edges("refund_status", after_answer)
+graph.add_conditional_edges("refund_status", routed(after_answer, "reason"))
 graph.add_edge("draft", "validate")
-graph.add_conditional_edges("validate", after_validate)
+graph.add_conditional_edges(
+    "validate", routed(after_validate, "reason", "outcome", faults=lambda state: ", ".join(state["faults"]))
+)
 graph.add_edge("hand_over", "finish")
 graph.add_edge("finish", END)
 

@@ -1,7 +1,7 @@
 """The node that hands a request to a person, and its replies. It works with all services but ticketing down."""
 
 from graphmesh.ticketing.v1 import CreateTicketRequest, CreateTicketResponse, TicketingService
-from graphmesh_nodes import Update, degrade, remote
+from graphmesh_nodes import Update, degrade, record_escalation, remote
 from graphmesh_nodes.errors import GraphmeshError
 
 from support import summary, texts
@@ -12,6 +12,7 @@ MAX_DESCRIPTION_CHARACTERS = 10_000
 
 
 def _ticket_request(state: State) -> CreateTicketRequest:
+    record_escalation(state["emergency"] or state["reason"] or "unsure", _topic(state))
     return CreateTicketRequest(
         subject=summary.subject(state),
         description=summary.description(state)[:MAX_DESCRIPTION_CHARACTERS],

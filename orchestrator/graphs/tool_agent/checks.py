@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from graphmesh.billing.v1 import BillingService
+from graphmesh_nodes import record_validation
 from graphmesh_nodes.guardrails.answers import leaks, phrases_of
 from graphmesh_nodes.guardrails.lexicon import Lexicon
 from graphmesh_nodes.guardrails.words import words
@@ -38,7 +39,9 @@ def problem_of(text: str, messages: list[Any]) -> str:
 
 def checked_answer(answer: str, state: Any) -> str:
     """Return the answer; empty where it breaks a rule."""
-    return "" if problem_of(answer, state["messages"]) else answer
+    problem = problem_of(answer, state["messages"])
+    record_validation("answer", [problem] if problem else [])
+    return "" if problem else answer
 
 
 def effects_of(messages: list[Any]) -> list[ToolMessage]:

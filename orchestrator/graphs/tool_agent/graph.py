@@ -14,7 +14,7 @@ articles, and has no effect.
 from typing import Literal
 
 from graphmesh.model.v1 import ModelService
-from graphmesh_nodes import GraphmeshChatModel, Limits, declare
+from graphmesh_nodes import GraphmeshChatModel, Limits, declare, routed
 from graphmesh_nodes.guardrails.middleware import (
     CheckedAnswer,
     ModelFallback,
@@ -68,10 +68,12 @@ graph.add_node("review", nodes.review)
 graph.add_node("quote", nodes.quote)
 graph.add_node("hand_over", nodes.hand_over)
 graph.add_edge(START, "receive")
-graph.add_conditional_edges("receive", after_receive)
+graph.add_conditional_edges("receive", routed(after_receive, "reason"))
 graph.add_edge("agent", "review")
-graph.add_conditional_edges("review", after_review, ["hand_over", "quote", END])
-graph.add_conditional_edges("quote", after_quote, ["hand_over", END])
+graph.add_conditional_edges(
+    "review", routed(after_review, "reason", answered=lambda state: bool(state["answer"])), ["hand_over", "quote", END]
+)
+graph.add_conditional_edges("quote", routed(after_quote, "reason"), ["hand_over", END])
 graph.add_edge("hand_over", END)
 
 declare(

@@ -4,7 +4,7 @@ from typing import Any
 
 from graphmesh.retrieval.v1 import Passage, RetrievalService, SearchRequest
 from graphmesh.ticketing.v1 import CreateTicketRequest, TicketingService
-from graphmesh_nodes import call
+from graphmesh_nodes import call, record_escalation
 from graphmesh_nodes.errors import GraphmeshError
 from graphmesh_nodes.guardrails.answers import leaks
 from graphmesh_nodes.guardrails.intent import intent_of
@@ -90,6 +90,7 @@ async def replies(state: State) -> Replies:
 async def hand_over(state: State) -> Update:
     """Open a ticket with what the customer has written. Where that fails, the answer says so."""
     texts, notes = await replies(state), state["notes"]
+    record_escalation(state["reason"] or "unanswered", state["topic"])
     description = "\n".join([state["message"], "", f"Handed over by tool_agent: {state['reason']}", *notes])[:10_000]
     request = CreateTicketRequest(
         subject=f"tool_agent: {state['topic'] or state['reason']}",

@@ -13,12 +13,15 @@ from graphmesh_nodes.calls import call, stream
 from graphmesh_nodes.chat_model import GraphmeshChatModel
 from graphmesh_nodes.clock import Clock
 from graphmesh_nodes.context import RunContext, run_context
+from graphmesh_nodes.decisions import Decision, Escalated, RouteTaken, Validated
 from graphmesh_nodes.declaration import declare
 from graphmesh_nodes.fallbacks import Fallback, Node, Update, degrade, escalate, instead
 from graphmesh_nodes.message_history import bounded_messages
 from graphmesh_nodes.model_tools import ToolSchema, tool_schema, tool_schemas
 from graphmesh_nodes.policies import AgentPolicy, agent_policy
+from graphmesh_nodes.recording import record_escalation, record_validation
 from graphmesh_nodes.remote_node import remote
+from graphmesh_nodes.routes import routed
 from graphmesh_nodes.rpc_tools import proposal_of, run_customer, tools
 from graphmesh_nodes.tool_calls import ToolCalled
 
@@ -29,15 +32,19 @@ __all__ = [
     "Artifacts",
     "Budget",
     "Clock",
+    "Decision",
+    "Escalated",
     "Fallback",
     "GraphmeshChatModel",
     "Limits",
     "Node",
+    "RouteTaken",
     "RunContext",
     "ToolCalled",
     "ToolSchema",
     "Update",
     "Usage",
+    "Validated",
     "agent_policy",
     "bounded_messages",
     "call",
@@ -46,7 +53,10 @@ __all__ = [
     "escalate",
     "instead",
     "proposal_of",
+    "record_escalation",
+    "record_validation",
     "remote",
+    "routed",
     "run_context",
     "run_customer",
     "service",

@@ -17,6 +17,7 @@ from graphmesh_nodes.artifacts import Artifacts, MemoryArtifacts
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.channel import MeshChannel
 from graphmesh_nodes.clock import Clock, SystemClock
+from graphmesh_nodes.decisions import Decision
 from graphmesh_nodes.effect_order import EffectOrder
 from graphmesh_nodes.tool_calls import CallRecorder, NoRecorder
 
@@ -59,6 +60,10 @@ def local_developer() -> None:
 def no_scopes() -> frozenset[str]:
     """Return no scopes: calls carry those of the method alone."""
     return frozenset()
+
+
+def forget(decision: Decision) -> None:
+    """Record no decision of a graph that runs without an orchestrator."""
 
 
 class Policies:
@@ -114,6 +119,8 @@ class RunContext:
     returns whether they are. Runs are ahead of the database, so an effect has to wait."""
     recorder: CallRecorder = field(default_factory=NoRecorder)
     """Records the calls of tools."""
+    decided: Callable[[Decision], None] = forget
+    """Records routes, results of checks and escalations; called in any thread."""
     clock: Clock = field(default_factory=SystemClock)
     lease: Lease = field(default_factory=NoLease)
     """The lease of the worker. No call is sent after it: by then the run has ended, or another worker may have it."""

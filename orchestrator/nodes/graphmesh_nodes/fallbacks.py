@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from langgraph.types import Command
 
 from graphmesh_nodes.errors import GraphmeshError
+from graphmesh_nodes.recording import record_escalation
 
 Update = Mapping[str, Any]
 
@@ -52,11 +53,12 @@ class _Escalation:
     update: Callable[[Any, GraphmeshError], Update]
 
     async def __call__(self, state: Any, error: GraphmeshError) -> Command[Any]:
+        record_escalation(error.reason, self.to)
         return Command(goto=self.to, update=dict(self.update(state, error)))
 
 
 def escalate(to: str, update: Callable[[Any, GraphmeshError], Update]) -> Fallback:
-    """Hand over: continue at the node `to` with this update.
+    """Hand over: continue at the node `to` with this update. The escalation is an event of the run.
 
     The node that falls back must have no edges, static or conditional, since LangGraph would follow both: where it
     succeeds, its own `update` returns the next node, in a `Command`. Declare all next nodes with

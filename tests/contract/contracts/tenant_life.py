@@ -70,6 +70,7 @@ async def leave_open(call: Call, attempt: Callable[..., None]) -> None:
     paying = (await call(Runs.ExecuteRun, run=pay, maxWait="20s"))["run"]
     [approval] = (await call(Approvals.ListApprovals, runId=paying["runId"]))["approvals"]
     for run in (asking, paying):
+        await call(Runs.RecordFeedback, runId=run["runId"], score=0.5, comment=NOTE)
         await call(Runs.GetRun, runId=run["runId"])
         attempt(Runs.CancelRun, runId=run["runId"], reason=NOTE)
     await call(Approvals.GetApproval, approvalId=approval["approvalId"])

@@ -21,7 +21,7 @@ from graphmesh_orchestrator.checkpoints.tables import checkpoints, task_writes
 from graphmesh_orchestrator.db.clock import seconds_now
 from graphmesh_orchestrator.db.memory_tables import MemoryTables
 from graphmesh_orchestrator.db.rows import InterruptRow
-from graphmesh_orchestrator.db.tables import artifacts, deliveries, events, interrupts, runs, threads
+from graphmesh_orchestrator.db.tables import artifacts, deliveries, events, feedback, interrupts, runs, threads
 from graphmesh_orchestrator.interrupts.approvals import Approvals, MemoryApprovals
 from graphmesh_orchestrator.interrupts.approvals_sql import SqlApprovals
 from graphmesh_orchestrator.interrupts.interrupts import PENDING, Interrupts, MemoryInterrupts
@@ -30,6 +30,8 @@ from graphmesh_orchestrator.leases.leases import MAX_TAKEOVERS, Leases, MemoryLe
 from graphmesh_orchestrator.leases.leases_sql import SqlLeases
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.event_contents import status_changed
+from graphmesh_orchestrator.runs.feedback import Feedbacks, MemoryFeedbacks
+from graphmesh_orchestrator.runs.feedback_sql import SqlFeedbacks
 from graphmesh_orchestrator.runs.pending_runs import MemoryPendingRuns, PendingRuns
 from graphmesh_orchestrator.runs.pending_runs_sql import SqlPendingRuns
 from graphmesh_orchestrator.runs.run import Accounting, Run
@@ -66,6 +68,7 @@ class Stores(ABC):
 
     runs: Runs
     pending: PendingRuns
+    feedbacks: Feedbacks
     interrupts: Interrupts
     approvals: Approvals
     threads: Threads
@@ -171,6 +174,7 @@ class MemoryStores(Stores):
         self._tables, self._clock, self._memory_saver = tables, clock, MemorySaver()
         self.saver = self._memory_saver
         self.runs, self.pending = MemoryRuns(tables), MemoryPendingRuns(tables)
+        self.feedbacks = MemoryFeedbacks(tables)
         self.interrupts, self.approvals = MemoryInterrupts(tables), MemoryApprovals(tables)
         self.threads, self.deletion = MemoryThreads(tables), MemoryDeletion(tables, self.saver)
         self.deliveries, self.store = MemoryDeliveries(tables), MemoryStore(tables)
@@ -223,6 +227,7 @@ class MemoryStores(Stores):
             "run_events": sum(map(len, self._tables.events.values())),
             "interrupts": len(self._tables.interrupts),
             "deliveries": len(self._tables.deliveries),
+            "run_feedback": sum(map(len, self._tables.feedback.values())),
             "checkpoints": len(saved),
             "task_writes": sum(map(len, self._memory_saver.writes.values())),
         }
@@ -236,6 +241,7 @@ class SqlStores(Stores):
         self.database, self.url, self.log_saver = database, url, LogSaver(database, commits)
         self.is_shared, self.saver = not database.is_sqlite, self.log_saver
         self.runs, self.pending = SqlRuns(database), SqlPendingRuns(database)
+        self.feedbacks = SqlFeedbacks(database)
         self.interrupts, self.approvals = SqlInterrupts(database), SqlApprovals(database)
         self.threads, self.deletion = SqlThreads(database), SqlDeletion(database, self.saver.serde)
         self.deliveries, self.store = SqlDeliveries(database), SqlStore(database)
@@ -298,7 +304,7 @@ class SqlStores(Stores):
             await connection.execute(sa.update(threads).where(threads.c.thread_id == thread_id).values(used=used))
 
     async def counts(self) -> Mapping[str, int]:
-        tables = (threads, runs, events, interrupts, deliveries, checkpoints, task_writes, artifacts)
+        tables = (threads, runs, events, interrupts, deliveries, feedback, checkpoints, task_writes, artifacts)
         async with self.database.read() as connection:
             counted = [await connection.execute(sa.select(sa.func.count()).select_from(table)) for table in tables]
         return {table.name: int(rows.scalar_one()) for table, rows in zip(tables, counted, strict=True)}

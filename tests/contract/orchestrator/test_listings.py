@@ -66,7 +66,9 @@ async def add(stores: Stores) -> None:
 
 async def listed(reads: Reads, stores: Stores, **fields: Any) -> pb.ListRunsResponse:
     other = cast(Any, None)
-    servicer = RunServicer(cast(Any, reads), stores.interrupts, other, other, other, other, other, other, other)
+    servicer = RunServicer(
+        cast(Any, reads), stores.feedbacks, stores.interrupts, other, other, other, other, other, other, other
+    )
     return await servicer.ListRuns(pb.ListRunsRequest(**fields), None)
 
 

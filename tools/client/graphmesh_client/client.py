@@ -15,11 +15,13 @@ from graphmesh.orchestrator.v1 import (
     Ceilings,
     CreateRunRequest,
     ExecuteRunRequest,
+    Feedback,
     GetRunRequest,
     Graph,
     ListGraphsRequest,
     ListRunsRequest,
     MultitaskStrategy,
+    RecordFeedbackRequest,
     ResumeRunRequest,
     Run,
     RunEvent,
@@ -232,6 +234,15 @@ class Client:
         """Request the cancellation of a run, and return the run, which may not have ended yet."""
         request = CancelRunRequest(run_id=run_id, reason=reason)
         return (await self._calls.call(RunService.CancelRun, request)).run
+
+    async def record_feedback(self, run_id: str, score: float, comment: str = "") -> Feedback:
+        """Record what the caller thinks of a run, in place of what it has thought before; the call is idempotent.
+
+        Args:
+            score: from 0, of no use, to 1, just right.
+        """
+        request = RecordFeedbackRequest(run_id=run_id, score=score, comment=comment)
+        return (await self._calls.call(RunService.RecordFeedback, request)).feedback
 
     async def list_runs(
         self,

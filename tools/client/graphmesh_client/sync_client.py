@@ -174,6 +174,7 @@ class SyncClient(_Twin[Client]):
     create_run, execute_run = _call(Client.create_run), _call(Client.execute_run)
     get_run, wait_run, stream_run = _call(Client.get_run), _call(Client.wait_run), _iterate(Client.stream_run)
     resume_run, cancel_run = _call(Client.resume_run), _call(Client.cancel_run)
+    record_feedback = _call(Client.record_feedback)
     list_runs, list_graphs = _call(Client.list_runs), _call(Client.list_graphs)
 
     def __init__(

@@ -280,6 +280,7 @@ class GraphHarness:
             error=run.error,
             nodes=list(run.nodes),
             tool_calls=list(run.tool_calls),
+            decisions=list(run.decisions),
             custom_events=list(run.custom_events),
             text=run.text,
             usage=run.usage,

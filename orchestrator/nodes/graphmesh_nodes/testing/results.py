@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from graphmesh_nodes.budget import Usage
+from graphmesh_nodes.decisions import Decision
 from graphmesh_nodes.errors import GraphmeshError
 from graphmesh_nodes.testing.errors import RunNotSuccessful
 from graphmesh_nodes.tool_calls import ToolCalled
@@ -54,6 +55,8 @@ class RunResult:
     nodes: Sequence[str]
     """The nodes in the order in which they began; also those that began again."""
     tool_calls: Sequence[ToolCalled]
+    decisions: Sequence[Decision]
+    """The branches of conditional edges with what they looked at, results of checks, and escalations, in order."""
     custom_events: Sequence[Any]
     """Everything else that nodes have written to the custom stream."""
     text: str

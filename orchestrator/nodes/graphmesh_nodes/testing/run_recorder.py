@@ -6,6 +6,7 @@ from typing import Any
 from langgraph.types import StreamMode
 
 from graphmesh_nodes.budget import NO_USAGE, Usage
+from graphmesh_nodes.decisions import Decision
 from graphmesh_nodes.errors import GraphmeshError
 from graphmesh_nodes.model_text import model_text
 from graphmesh_nodes.tool_calls import ToolCalled
@@ -28,6 +29,7 @@ class RunRecorder:
     nodes: list[str] = field(default_factory=list)
     task_nodes: dict[str, str] = field(default_factory=dict)
     tool_calls: list[ToolCalled] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
     custom_events: list[Any] = field(default_factory=list)
     text: str = ""
     values: Any = None

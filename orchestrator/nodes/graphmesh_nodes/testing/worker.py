@@ -22,6 +22,7 @@ from graphmesh_nodes.context import Policies, RunContext, allow_every_tool, with
 from graphmesh_nodes.declaration import declaration_of, no_customer
 from graphmesh_nodes.errors import GraphmeshError
 from graphmesh_nodes.graph_rules import GraphRuleViolated, check_graph
+from graphmesh_nodes.routes import record_routes
 from graphmesh_nodes.testing.crashing_saver import CrashingSaver
 from graphmesh_nodes.testing.errors import HarnessError
 from graphmesh_nodes.testing.fake_clock import FakeClock
@@ -170,6 +171,7 @@ class Worker:
             clock=self._clock,
             require_tool=self._require_tool,
             roles=lambda: self._identity.roles,
+            decided=run.decisions.append,
         )
 
 
@@ -183,4 +185,5 @@ def _compiled(graph: Graph, saver: CrashingSaver, store: BaseStore) -> CompiledS
     except GraphRuleViolated as error:
         raise HarnessError(str(error)) from error
     compiled.store = store
+    record_routes()
     return compiled

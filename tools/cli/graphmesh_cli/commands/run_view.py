@@ -6,7 +6,7 @@ from datetime import UTC
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
-from graphmesh.orchestrator.v1 import Interrupt, Run, RunEvent, ToolCalled
+from graphmesh.orchestrator.v1 import Feedback, Interrupt, Run, RunEvent, ToolCalled
 from graphmesh_client.interrupts import interrupt_value
 from graphmesh_client.run_status import RunPhase, phase_of, status_name
 from graphmesh_contracts import struct_value
@@ -23,6 +23,10 @@ STYLES = {
     RunPhase.SUCCEEDED: "bold green",
     RunPhase.FAILED: "bold red",
 }
+
+
+NOTHING = '""'
+"""An empty text that a condition has looked at."""
 
 
 class RunView:
@@ -49,6 +53,8 @@ class RunView:
             self._line(node, Text(f"{'failed':<28}{_milliseconds(event.node_finished.duration)}", style="red"))
         elif kind == "node_finished" and node not in self._called:
             self._line(node, Text(f"{'':<28}{_milliseconds(event.node_finished.duration)}", style="dim"))
+        elif kind in ("route_taken", "validated", "escalated"):
+            self._line(node, decision_line(event))
         elif kind == "custom":
             self._line(node, Text(message_text(event.custom), style="dim"))
         elif kind in ("message", "values", "task", "checkpoint", "debug"):
@@ -118,6 +124,30 @@ def _tool_line(node: str, called: ToolCalled) -> Text:
     if called.status.code:
         line.append(f"  {describe(called.status)}", style="red")
     return line
+
+
+def decision_line(event: RunEvent) -> Text:
+    """Return a decision in one line: what, and why."""
+    match event.WhichOneof("event"):
+        case "route_taken":
+            taken = event.route_taken
+            line = Text(f"→ {printable(', '.join(taken.destinations))}", style="cyan")
+            seen = "  ".join(f"{name}={value or NOTHING}" for name, value in sorted(taken.looked_at.items()))
+            return line.append(f"  {printable(seen)}", style="dim") if seen else line
+        case "validated":
+            checked = event.validated
+            if not checked.faults:
+                return Text(f"✓ {printable(checked.check)}", style="green")
+            return Text(f"✗ {printable(checked.check)}: {printable(', '.join(checked.faults))}", style="yellow")
+    to = f" → {event.escalated.to}" if event.escalated.to else ""
+    return Text(f"escalated: {printable(event.escalated.reason + to)}", style="bold yellow")
+
+
+def feedback_line(feedback: Feedback) -> Text:
+    """Return a feedback in one line."""
+    line = Text.assemble((f"{feedback.score:g}", "bold"), f" by {printable(feedback.subject)}")
+    line.append(f" at {local_time(feedback.time)}", style="dim")
+    return line.append(f"  {printable(feedback.comment)}") if feedback.comment else line
 
 
 def describe(status: status_pb2.Status) -> str:

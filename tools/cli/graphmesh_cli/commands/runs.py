@@ -15,6 +15,7 @@ from graphmesh_client import Client, RunOptions
 from graphmesh_client.run_status import RunPhase, phase_of
 from graphmesh_contracts import struct_value
 from graphmesh_local.state_folder import DEFAULT_STATE
+from rich.text import Text
 
 from graphmesh_cli.commands import short_ids
 from graphmesh_cli.commands.connection import (
@@ -29,7 +30,7 @@ from graphmesh_cli.commands.connection import (
 )
 from graphmesh_cli.commands.json_arguments import json_argument
 from graphmesh_cli.commands.output import AsJson, console, fields_of, print_json_line, print_note, print_values
-from graphmesh_cli.commands.run_view import JsonView, RunView, local_time, open_questions, outcome
+from graphmesh_cli.commands.run_view import JsonView, RunView, feedback_line, local_time, open_questions, outcome
 from graphmesh_cli.commands.stream_modes import Modes, numbers_of
 from graphmesh_cli.failures import ExitCode
 
@@ -284,6 +285,8 @@ def _show_end(connection: Connection, run: Run) -> None:
     target.print(outcome(run))
     if run.HasField("output"):
         print_values(target, struct_value(run.output))
+    for given in run.feedback:
+        target.print(Text("feedback ", style="dim") + feedback_line(given), soft_wrap=True)
     for line in open_questions(run, connection.command):
         target.print(line, soft_wrap=True)
 

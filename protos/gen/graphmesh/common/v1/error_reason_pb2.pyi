@@ -341,7 +341,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "VALUE_NOT_STORABLE", "domain": "graphmesh", "metadata": { "key": "node", "rule": "has a name of 256 characters, 255 can be stored" } }
     """
     ERROR_REASON_RESOURCE_LIMIT: _ErrorReason.ValueType  # 62
-    """FAILED_PRECONDITION. The tenant has as many resources of this kind as it may have. Nothing was created.
+    """FAILED_PRECONDITION. The tenant, or the run, has as many resources of this kind as it may have. Nothing was created.
 
         { "reason": "RESOURCE_LIMIT", "domain": "graphmesh", "metadata": { "resource": "assistants", "limit": "1000" } }
     """
@@ -759,7 +759,7 @@ shown, such as NaN; `key` is the path to it. The run has ended without it.
     { "reason": "VALUE_NOT_STORABLE", "domain": "graphmesh", "metadata": { "key": "node", "rule": "has a name of 256 characters, 255 can be stored" } }
 """
 ERROR_REASON_RESOURCE_LIMIT: ErrorReason.ValueType  # 62
-"""FAILED_PRECONDITION. The tenant has as many resources of this kind as it may have. Nothing was created.
+"""FAILED_PRECONDITION. The tenant, or the run, has as many resources of this kind as it may have. Nothing was created.
 
     { "reason": "RESOURCE_LIMIT", "domain": "graphmesh", "metadata": { "resource": "assistants", "limit": "1000" } }
 """

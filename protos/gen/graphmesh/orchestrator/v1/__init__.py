@@ -37,8 +37,10 @@ from .orchestrator_pb2 import CancelRunResponse as CancelRunResponse
 from .orchestrator_pb2 import Ceilings as Ceilings
 from .orchestrator_pb2 import CreateRunRequest as CreateRunRequest
 from .orchestrator_pb2 import CreateRunResponse as CreateRunResponse
+from .orchestrator_pb2 import Escalated as Escalated
 from .orchestrator_pb2 import ExecuteRunRequest as ExecuteRunRequest
 from .orchestrator_pb2 import ExecuteRunResponse as ExecuteRunResponse
+from .orchestrator_pb2 import Feedback as Feedback
 from .orchestrator_pb2 import GetRunRequest as GetRunRequest
 from .orchestrator_pb2 import GetRunResponse as GetRunResponse
 from .orchestrator_pb2 import Graph as Graph
@@ -55,8 +57,11 @@ from .orchestrator_pb2 import MultitaskStrategy as MultitaskStrategy
 from .orchestrator_pb2 import NodeFinished as NodeFinished
 from .orchestrator_pb2 import NodeStarted as NodeStarted
 from .orchestrator_pb2 import OpenEffect as OpenEffect
+from .orchestrator_pb2 import RecordFeedbackRequest as RecordFeedbackRequest
+from .orchestrator_pb2 import RecordFeedbackResponse as RecordFeedbackResponse
 from .orchestrator_pb2 import ResumeRunRequest as ResumeRunRequest
 from .orchestrator_pb2 import ResumeRunResponse as ResumeRunResponse
+from .orchestrator_pb2 import RouteTaken as RouteTaken
 from .orchestrator_pb2 import Run as Run
 from .orchestrator_pb2 import RunEvent as RunEvent
 from .orchestrator_pb2 import RunStatus as RunStatus
@@ -68,6 +73,7 @@ from .orchestrator_pb2 import StreamRunRequest as StreamRunRequest
 from .orchestrator_pb2 import StreamRunResponse as StreamRunResponse
 from .orchestrator_pb2 import TextDelta as TextDelta
 from .orchestrator_pb2 import ToolCalled as ToolCalled
+from .orchestrator_pb2 import Validated as Validated
 from .orchestrator_pb2 import Versions as Versions
 from .orchestrator_pb2 import WaitRunRequest as WaitRunRequest
 from .orchestrator_pb2 import WaitRunResponse as WaitRunResponse
@@ -217,6 +223,9 @@ class RunService:
     )
     ResumeRun: Final = Rpc(
         "/graphmesh.orchestrator.v1.RunService/ResumeRun", ResumeRunRequest, ResumeRunResponse
+    )
+    RecordFeedback: Final = Rpc(
+        "/graphmesh.orchestrator.v1.RunService/RecordFeedback", RecordFeedbackRequest, RecordFeedbackResponse
     )
     ListGraphs: Final = Rpc(
         "/graphmesh.orchestrator.v1.RunService/ListGraphs", ListGraphsRequest, ListGraphsResponse

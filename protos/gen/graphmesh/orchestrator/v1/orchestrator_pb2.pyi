@@ -80,7 +80,7 @@ class _StreamModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StreamMode
     STREAM_MODE_UNSPECIFIED: _StreamMode.ValueType  # 0
     """Not stated; refused."""
     STREAM_MODE_UPDATES: _StreamMode.ValueType  # 1
-    """NodeFinished has the update of the node. With StreamRun, the events of nodes and of calls of tools."""
+    """NodeFinished has the update of the node. With StreamRun, the events of nodes, of calls of tools, and of decisions."""
     STREAM_MODE_CUSTOM: _StreamMode.ValueType  # 2
     """What nodes write to the stream."""
     STREAM_MODE_TEXT: _StreamMode.ValueType  # 3
@@ -99,14 +99,15 @@ class _StreamModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StreamMode
 class StreamMode(_StreamMode, metaclass=_StreamModeEnumTypeWrapper):
     """The contents of a run's events, as LangGraph's stream modes.
 
-    Events of the run's status, of nodes that start and end, and of calls of tools are always stored. What else is, the
-    modes of CreateRun decide; a mode that was not chosen costs nothing.
+    Events of the run's status, of nodes that start and end, of calls of tools, and of decisions (routes, results of
+    checks, escalations) are always stored. What else is, the modes of CreateRun decide; a mode that was not chosen costs
+    nothing.
     """
 
 STREAM_MODE_UNSPECIFIED: StreamMode.ValueType  # 0
 """Not stated; refused."""
 STREAM_MODE_UPDATES: StreamMode.ValueType  # 1
-"""NodeFinished has the update of the node. With StreamRun, the events of nodes and of calls of tools."""
+"""NodeFinished has the update of the node. With StreamRun, the events of nodes, of calls of tools, and of decisions."""
 STREAM_MODE_CUSTOM: StreamMode.ValueType  # 2
 """What nodes write to the stream."""
 STREAM_MODE_TEXT: StreamMode.ValueType  # 3
@@ -398,6 +399,7 @@ class Run(_message.Message):
     ASSISTANT_VERSION_FIELD_NUMBER: _builtins.int
     SCHEDULE_ID_FIELD_NUMBER: _builtins.int
     STREAM_MODES_FIELD_NUMBER: _builtins.int
+    FEEDBACK_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The id."""
     thread_id: _builtins.str
@@ -496,6 +498,10 @@ class Run(_message.Message):
     def stream_modes(self) -> _containers.RepeatedScalarFieldContainer[Global___StreamMode.ValueType]:
         """The contents of its events."""
 
+    @_builtins.property
+    def feedback(self) -> _containers.RepeatedCompositeFieldContainer[Global___Feedback]:
+        """What callers think of it, the oldest first; only in the response of GetRun."""
+
     def __init__(
         self,
         *,
@@ -527,14 +533,51 @@ class Run(_message.Message):
         assistant_version: _builtins.int = ...,
         schedule_id: _builtins.str = ...,
         stream_modes: _abc.Iterable[Global___StreamMode.ValueType] | None = ...,
+        feedback: _abc.Iterable[Global___Feedback] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ceilings", b"ceilings", "create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "error", b"error", "input", b"input", "output", b"output", "schedule_time", b"schedule_time", "start_time", b"start_time", "usage", b"usage", "versions", b"versions"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "assistant_version", b"assistant_version", "ceilings", b"ceilings", "create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "graph", b"graph", "input", b"input", "interrupts", b"interrupts", "labels", b"labels", "last_seq", b"last_seq", "multitask_strategy", b"multitask_strategy", "not_shown", b"not_shown", "output", b"output", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "run_id", b"run_id", "schedule_id", b"schedule_id", "schedule_time", b"schedule_time", "start_time", b"start_time", "status", b"status", "stream_modes", b"stream_modes", "thread_id", b"thread_id", "usage", b"usage", "versions", b"versions", "webhook_url", b"webhook_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assistant_id", b"assistant_id", "assistant_version", b"assistant_version", "ceilings", b"ceilings", "create_time", b"create_time", "deadline", b"deadline", "end_time", b"end_time", "epoch", b"epoch", "error", b"error", "feedback", b"feedback", "graph", b"graph", "input", b"input", "interrupts", b"interrupts", "labels", b"labels", "last_seq", b"last_seq", "multitask_strategy", b"multitask_strategy", "not_shown", b"not_shown", "output", b"output", "recursion_limit", b"recursion_limit", "request_id", b"request_id", "run_id", b"run_id", "schedule_id", b"schedule_id", "schedule_time", b"schedule_time", "start_time", b"start_time", "status", b"status", "stream_modes", b"stream_modes", "thread_id", b"thread_id", "usage", b"usage", "versions", b"versions", "webhook_url", b"webhook_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Run: _TypeAlias = Run  # noqa: Y015
+
+@_typing.final
+class Feedback(_message.Message):
+    """What a caller thinks of a run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    """The caller."""
+    score: _builtins.float
+    """From 0, of no use, to 1, just right."""
+    comment: _builtins.str
+    """The reason in the caller's words, without personal data and secrets."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When it was recorded, or last replaced."""
+
+    def __init__(
+        self,
+        *,
+        subject: _builtins.str = ...,
+        score: _builtins.float = ...,
+        comment: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "score", b"score", "subject", b"subject", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Feedback: _TypeAlias = Feedback  # noqa: Y015
 
 @_typing.final
 class RunEvent(_message.Message):
@@ -556,6 +599,9 @@ class RunEvent(_message.Message):
     TASK_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     DEBUG_FIELD_NUMBER: _builtins.int
+    ROUTE_TAKEN_FIELD_NUMBER: _builtins.int
+    VALIDATED_FIELD_NUMBER: _builtins.int
+    ESCALATED_FIELD_NUMBER: _builtins.int
     NOT_SHOWN_FIELD_NUMBER: _builtins.int
     NAMESPACE_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
@@ -615,6 +661,18 @@ class RunEvent(_message.Message):
         """With STREAM_MODE_DEBUG: `step`, `timestamp`, `type`, and as `payload` a task or a checkpoint."""
 
     @_builtins.property
+    def route_taken(self) -> Global___RouteTaken:
+        """A conditional edge has chosen the nodes that follow."""
+
+    @_builtins.property
+    def validated(self) -> Global___Validated:
+        """A node has checked something."""
+
+    @_builtins.property
+    def escalated(self) -> Global___Escalated:
+        """A node hands over to a person."""
+
+    @_builtins.property
     def namespace(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The subgraph that it belongs to: the nodes around it, from the outermost to the innermost, each as `node:task_id`.
         Empty for the run's graph. Graphs that a node calls have it too.
@@ -637,14 +695,17 @@ class RunEvent(_message.Message):
         task: _struct_pb2.Struct | None = ...,
         checkpoint: _struct_pb2.Struct | None = ...,
         debug: _struct_pb2.Struct | None = ...,
+        route_taken: Global___RouteTaken | None = ...,
+        validated: Global___Validated | None = ...,
+        escalated: Global___Escalated | None = ...,
         not_shown: _builtins.str = ...,
         namespace: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "custom", b"custom", "debug", b"debug", "event", b"event", "message", b"message", "node_finished", b"node_finished", "node_started", b"node_started", "status_changed", b"status_changed", "task", b"task", "text_delta", b"text_delta", "time", b"time", "tool_called", b"tool_called", "values", b"values"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "custom", b"custom", "debug", b"debug", "escalated", b"escalated", "event", b"event", "message", b"message", "node_finished", b"node_finished", "node_started", b"node_started", "route_taken", b"route_taken", "status_changed", b"status_changed", "task", b"task", "text_delta", b"text_delta", "time", b"time", "tool_called", b"tool_called", "validated", b"validated", "values", b"values"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "custom", b"custom", "debug", b"debug", "event", b"event", "message", b"message", "namespace", b"namespace", "node", b"node", "node_finished", b"node_finished", "node_started", b"node_started", "not_shown", b"not_shown", "seq", b"seq", "status_changed", b"status_changed", "task", b"task", "text_delta", b"text_delta", "time", b"time", "tool_called", b"tool_called", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "custom", b"custom", "debug", b"debug", "escalated", b"escalated", "event", b"event", "message", b"message", "namespace", b"namespace", "node", b"node", "node_finished", b"node_finished", "node_started", b"node_started", "not_shown", b"not_shown", "route_taken", b"route_taken", "seq", b"seq", "status_changed", b"status_changed", "task", b"task", "text_delta", b"text_delta", "time", b"time", "tool_called", b"tool_called", "validated", b"validated", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["status_changed", "node_started", "node_finished", "tool_called", "text_delta", "custom", "message", "values", "task", "checkpoint", "debug"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["status_changed", "node_started", "node_finished", "tool_called", "text_delta", "custom", "message", "values", "task", "checkpoint", "debug", "route_taken", "validated", "escalated"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -840,6 +901,118 @@ class ToolCalled(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ToolCalled: _TypeAlias = ToolCalled  # noqa: Y015
+
+@_typing.final
+class RouteTaken(_message.Message):
+    """A conditional edge has chosen the nodes that follow the node of the event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LookedAtEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CONDITION_FIELD_NUMBER: _builtins.int
+    DESTINATIONS_FIELD_NUMBER: _builtins.int
+    LOOKED_AT_FIELD_NUMBER: _builtins.int
+    condition: _builtins.str
+    """The condition, by the name of its function."""
+    @_builtins.property
+    def destinations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The nodes that follow, the first 32 of them; `__end__` for none."""
+
+    @_builtins.property
+    def looked_at(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the condition looked at, as the author of the graph declares it with `routed`: at most 32 values. Texts have
+        200 characters at most, without personal data and secrets; a list or an object is shown by its length, `[3]`.
+        """
+
+    def __init__(
+        self,
+        *,
+        condition: _builtins.str = ...,
+        destinations: _abc.Iterable[_builtins.str] | None = ...,
+        looked_at: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "destinations", b"destinations", "looked_at", b"looked_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RouteTaken: _TypeAlias = RouteTaken  # noqa: Y015
+
+@_typing.final
+class Validated(_message.Message):
+    """The result of a check, which the graph records with `record_validation`. Its texts have 200 characters at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECK_FIELD_NUMBER: _builtins.int
+    FAULTS_FIELD_NUMBER: _builtins.int
+    check: _builtins.str
+    """The name of the check."""
+    @_builtins.property
+    def faults(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it has found, the first 32 names; empty where it has passed."""
+
+    def __init__(
+        self,
+        *,
+        check: _builtins.str = ...,
+        faults: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "faults", b"faults"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Validated: _TypeAlias = Validated  # noqa: Y015
+
+@_typing.final
+class Escalated(_message.Message):
+    """The run hands over to a person, which the graph records with `record_escalation`, and the fallback `escalate` by
+    itself. Its texts have 200 characters at most.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """The reason, such as `emergency`."""
+    to: _builtins.str
+    """To whom or where, as the graph names it: a node, a queue."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        to: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Escalated: _TypeAlias = Escalated  # noqa: Y015
 
 @_typing.final
 class TextDelta(_message.Message):
@@ -1680,6 +1853,62 @@ class ResumeRunResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResumeRunResponse: _TypeAlias = ResumeRunResponse  # noqa: Y015
+
+@_typing.final
+class RecordFeedbackRequest(_message.Message):
+    """Request of RecordFeedback."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    COMMENT_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run."""
+    score: _builtins.float
+    """From 0, of no use, to 1, just right."""
+    comment: _builtins.str
+    """The reason in the caller's words."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        score: _builtins.float | None = ...,
+        comment: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "score", b"score"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "comment", b"comment", "run_id", b"run_id", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+    _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
+
+Global___RecordFeedbackRequest: _TypeAlias = RecordFeedbackRequest  # noqa: Y015
+
+@_typing.final
+class RecordFeedbackResponse(_message.Message):
+    """Response of RecordFeedback."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEEDBACK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def feedback(self) -> Global___Feedback:
+        """The feedback as stored."""
+
+    def __init__(
+        self,
+        *,
+        feedback: Global___Feedback | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["feedback", b"feedback"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feedback", b"feedback"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordFeedbackResponse: _TypeAlias = RecordFeedbackResponse  # noqa: Y015
 
 @_typing.final
 class ListGraphsRequest(_message.Message):

@@ -82,6 +82,11 @@ class RunServiceStub:
                 request_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunRequest.SerializeToString,
                 response_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunResponse.FromString,
                 _registered_method=True)
+        self.RecordFeedback = channel.unary_unary(
+                '/graphmesh.orchestrator.v1.RunService/RecordFeedback',
+                request_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RecordFeedbackRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RecordFeedbackResponse.FromString,
+                _registered_method=True)
         self.ListGraphs = channel.unary_unary(
                 '/graphmesh.orchestrator.v1.RunService/ListGraphs',
                 request_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListGraphsRequest.SerializeToString,
@@ -224,6 +229,19 @@ class RunServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordFeedback(self, request, context):
+        """Records what the caller thinks of a run, at any time: while it is executed, parked or when it has ended. A caller has
+        one feedback of a run; a later one replaces it, so a repeat changes nothing. GetRun returns the feedback of all
+        callers. It is no event: the events of a run are written by its worker alone, and its last one is its end.
+
+        Personal data and secrets in the comment are replaced by placeholders before it is stored.
+
+        Reasons: RESOURCE_NOT_FOUND, RESOURCE_LIMIT (too many callers have a feedback of the run).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListGraphs(self, request, context):
         """Lists the graphs that can be run, by name, with the JSON schemas of their input and output.
 
@@ -275,6 +293,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.ResumeRun,
                     request_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunRequest.FromString,
                     response_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunResponse.SerializeToString,
+            ),
+            'RecordFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordFeedback,
+                    request_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RecordFeedbackRequest.FromString,
+                    response_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RecordFeedbackResponse.SerializeToString,
             ),
             'ListGraphs': grpc.unary_unary_rpc_method_handler(
                     servicer.ListGraphs,
@@ -506,6 +529,33 @@ class RunService:
             '/graphmesh.orchestrator.v1.RunService/ResumeRun',
             graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunRequest.SerializeToString,
             graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.orchestrator.v1.RunService/RecordFeedback',
+            graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RecordFeedbackRequest.SerializeToString,
+            graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RecordFeedbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

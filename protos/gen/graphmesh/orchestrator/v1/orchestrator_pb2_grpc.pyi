@@ -133,6 +133,15 @@ class RunServiceStub:
     INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character),
     GRAPH_NOT_ALLOWED (the caller's roles may not run the graph of the run).
     """
+    RecordFeedback: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.RecordFeedbackRequest, _orchestrator_pb2.RecordFeedbackResponse]
+    """Records what the caller thinks of a run, at any time: while it is executed, parked or when it has ended. A caller has
+    one feedback of a run; a later one replaces it, so a repeat changes nothing. GetRun returns the feedback of all
+    callers. It is no event: the events of a run are written by its worker alone, and its last one is its end.
+
+    Personal data and secrets in the comment are replaced by placeholders before it is stored.
+
+    Reasons: RESOURCE_NOT_FOUND, RESOURCE_LIMIT (too many callers have a feedback of the run).
+    """
     ListGraphs: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListGraphsRequest, _orchestrator_pb2.ListGraphsResponse]
     """Lists the graphs that can be run, by name, with the JSON schemas of their input and output.
 
@@ -243,6 +252,15 @@ class RunServiceAsyncStub(RunServiceStub):
     (another answer is stored), APPROVAL_REQUIRED (an interrupt is an approval, or an answer has the form of one),
     INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character),
     GRAPH_NOT_ALLOWED (the caller's roles may not run the graph of the run).
+    """
+    RecordFeedback: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.RecordFeedbackRequest, _orchestrator_pb2.RecordFeedbackResponse]  # type: ignore[assignment]
+    """Records what the caller thinks of a run, at any time: while it is executed, parked or when it has ended. A caller has
+    one feedback of a run; a later one replaces it, so a repeat changes nothing. GetRun returns the feedback of all
+    callers. It is no event: the events of a run are written by its worker alone, and its last one is its end.
+
+    Personal data and secrets in the comment are replaced by placeholders before it is stored.
+
+    Reasons: RESOURCE_NOT_FOUND, RESOURCE_LIMIT (too many callers have a feedback of the run).
     """
     ListGraphs: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListGraphsRequest, _orchestrator_pb2.ListGraphsResponse]  # type: ignore[assignment]
     """Lists the graphs that can be run, by name, with the JSON schemas of their input and output.
@@ -399,6 +417,21 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         (another answer is stored), APPROVAL_REQUIRED (an interrupt is an approval, or an answer has the form of one),
         INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character),
         GRAPH_NOT_ALLOWED (the caller's roles may not run the graph of the run).
+        """
+
+    @_abc_1.abstractmethod
+    def RecordFeedback(
+        self,
+        request: _orchestrator_pb2.RecordFeedbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.RecordFeedbackResponse, _abc.Awaitable[_orchestrator_pb2.RecordFeedbackResponse]]:
+        """Records what the caller thinks of a run, at any time: while it is executed, parked or when it has ended. A caller has
+        one feedback of a run; a later one replaces it, so a repeat changes nothing. GetRun returns the feedback of all
+        callers. It is no event: the events of a run are written by its worker alone, and its last one is its end.
+
+        Personal data and secrets in the comment are replaced by placeholders before it is stored.
+
+        Reasons: RESOURCE_NOT_FOUND, RESOURCE_LIMIT (too many callers have a feedback of the run).
         """
 
     @_abc_1.abstractmethod
