@@ -39,6 +39,7 @@ from graphmesh_chassis.loop_lag import LoopLag
 from graphmesh_chassis.rated import open_rates, rated, rated_services
 from graphmesh_chassis.running import Drain, Running, StopSignals
 from graphmesh_chassis.settings import BadSetting, ServerSettings, check_arguments
+from graphmesh_chassis.telemetry import spans
 
 if TYPE_CHECKING:
     from graphmesh_chassis.call_tokens import CallVerifier
@@ -213,6 +214,7 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
         PolicyError: a service declares no policy, or an override is invalid.
     """
     tracing = servable.tracing or tracing_of(name, settings)
+    spans.use(tracing.spans if tracing else None)
     call_tokens, workload = _call_tokens(settings), workload_of(settings)
     policies = _policies(servable.services, settings)
     admissions = {name: Admission(one.max_concurrency, one.max_queue, one.max_waits) for name, one in policies.items()}
@@ -265,6 +267,7 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
         if rates:
             await rates.close()
         if tracing:
+            spans.use(None)
             await asyncio.to_thread(tracing.close)
 
 

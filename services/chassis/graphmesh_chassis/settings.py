@@ -188,6 +188,10 @@ class ServerSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     traces: Literal["off", "console", "otlp"] = Field(default="off", description="where spans go")
     otlp_endpoint: str = Field(default="http://127.0.0.1:4317", description="the OTLP/gRPC collector, for traces=otlp")
+    span_folder: Path | None = Field(
+        default=None,
+        description="a folder of the local disk where spans are kept until they are exported, also after SIGKILL",
+    )
     trace_ratio: float = Field(
         default=0.1, ge=0, le=1, description="share of calls without a traceparent that are traced"
     )

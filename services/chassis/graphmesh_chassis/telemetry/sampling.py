@@ -5,7 +5,7 @@ ratio, never reaches the instrumentation, which would double the cost of a small
 """
 
 import random
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 
 from graphmesh_chassis import metadata
 
@@ -34,3 +34,16 @@ def decide(headers: metadata.Metadata, ratio: float) -> bool:
 def is_traced() -> bool:
     """Whether the call of the current task is traced."""
     return _traced.get()
+
+
+def set_traced(traced: bool) -> Token[bool]:
+    """Decide for what the current task does from now on; `reset_traced` restores what held before."""
+    return _traced.set(traced)
+
+
+def reset_traced(token: Token[bool]) -> None:
+    """Restore the decision before `set_traced`; in a task that has not set it, there is none to restore."""
+    try:
+        _traced.reset(token)
+    except ValueError:
+        return

@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.grpc import aio_client_interceptors, aio_server_interceptor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter
 
 from graphmesh_chassis import metadata
 from graphmesh_chassis.calls import current_call
@@ -21,6 +21,11 @@ from graphmesh_chassis.errors import Cancelled, GraphmeshError, Internal
 from graphmesh_chassis.handlers import Handler, implementation_of, with_implementation
 from graphmesh_chassis.settings import ServerSettings
 from graphmesh_chassis.telemetry import names, sampling
+from graphmesh_chassis.telemetry.export import Pipeline
+from graphmesh_chassis.telemetry.span_source import Spans
+
+EXPORT_SECONDS = 10.0
+"""How long an export may take, with its repetitions; then its spans are dropped."""
 
 
 class Tracing:
@@ -28,11 +33,16 @@ class Tracing:
 
     Args:
         exporter: receives the spans in batches, and what is left on `close`; by default as the settings state.
+
+    `spans` records the spans of our own code, once `graphmesh_chassis.telemetry.spans.use` has it.
     """
 
     def __init__(self, service: str, settings: ServerSettings, exporter: SpanExporter | None = None) -> None:
-        self._provider = TracerProvider(resource=Resource.create({names.SERVICE: service}))
-        self._provider.add_span_processor(BatchSpanProcessor(exporter or _exporter(settings)))
+        resource = Resource.create({names.SERVICE: service})
+        pipeline = Pipeline(exporter or _exporter(settings), resource, settings.span_folder)
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._provider.add_span_processor(pipeline)
+        self.spans = Spans(pipeline, resource)
         self._ratio = settings.trace_ratio
         self._server: Any = aio_server_interceptor(self._provider)  # type: ignore[no-untyped-call]
 
@@ -138,4 +148,4 @@ def _exporter(settings: ServerSettings) -> SpanExporter:
         return ConsoleSpanExporter()
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-    return OTLPSpanExporter(endpoint=settings.otlp_endpoint)
+    return OTLPSpanExporter(endpoint=settings.otlp_endpoint, timeout=EXPORT_SECONDS)
