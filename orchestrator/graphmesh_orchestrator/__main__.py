@@ -9,7 +9,7 @@ from pathlib import Path
 
 from graphmesh_chassis.call_tokens import CallSigner
 from graphmesh_chassis.channel import Channel
-from graphmesh_chassis.serve import Servable, run, tracing_of, workload_of
+from graphmesh_chassis.serve import Servable, run, workload_of
 from graphmesh_nodes.context import Policies
 from graphmesh_nodes.routes import record_routes
 from langgraph.checkpoint.memory import InMemorySaver
@@ -45,7 +45,6 @@ async def build(
 ) -> AsyncIterator[Servable]:
     """Assemble an orchestrator of the role in the settings, over a backend."""
     _limit_memory(settings)
-    tracing = tracing_of("orchestrator", settings)
     signer = CallSigner(settings.call_key) if settings.call_key else None
     in_flight = InFlight(_worker(settings), is_alone=settings.is_alone)
     async with (
@@ -54,7 +53,7 @@ async def build(
         _taken_over(settings.standby, graphs),
         open_backend(settings, in_flight.worker.name) as backend,
         connected(settings.redis_url, settings.database_url) as notifier,
-        Channel(settings.mesh, tracing, signer=signer, workload=workload_of(settings)) as channel,
+        Channel(settings.mesh, signer=signer, workload=workload_of(settings)) as channel,
         open_graph_rates(settings.graph_rates, settings.redis_url, settings.rate_answer_seconds, backend.runs) as rates,
     ):
         registry = graphs.registry(backend.saver)
@@ -78,7 +77,6 @@ async def build(
                     **({} if settings.role == "api" else worker.tasks),
                 },
                 drain=partial(worker.executor.drain, settings.drain_seconds / 2),
-                tracing=tracing,
             )
             await worker.executor.drain(0)
 

@@ -1,7 +1,7 @@
 """One call of a tool from inside of a node."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -12,6 +12,7 @@ from graphmesh_chassis import metadata
 from graphmesh_chassis.customers import check_response_of, require_customer
 from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.errors import Cancelled, GraphmeshError, InvalidResponse
+from graphmesh_chassis.telemetry import names, spans
 from graphmesh_contracts import Idempotency, Method, MethodPolicy, Rpc, StreamingRpc
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import NS_SEP
@@ -111,7 +112,8 @@ async def _call(
             context.budget.begin_effect(key)
             await context.recorder.effect_sending(node, namespace, rpc.tool, key)
             await require_write_ahead(rpc, config, context, task)
-        response: ResponseT = await retrying.send(request, headers)
+        with tool_span(rpc, context, node, key, retrying):
+            response: ResponseT = await retrying.send(request, headers)
         if context.customer:
             check_response_of(context.customer, response, rpc)
         if expect and (broken := expect(response)):
@@ -158,10 +160,11 @@ async def _stream(rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> 
     headers = call_headers(context, policy, task, node, EffectKey())
     retrying = RetryingCall(rpc, policy, context, on_failure=partial(record_failed_usage, context, rpc))
     try:
-        async with aclosing(retrying.responses(request, headers)) as responses:
-            async for response in responses:
-                record_usage(context, getattr(response, "completed", response))
-                yield response
+        with tool_span(rpc, context, node, EffectKey(), retrying):
+            async with aclosing(retrying.responses(request, headers)) as responses:
+                async for response in responses:
+                    record_usage(context, getattr(response, "completed", response))
+                    yield response
         error = None
     except GraphmeshError as failure:
         error = failure
@@ -169,6 +172,21 @@ async def _stream(rpc: StreamingRpc[RequestT, ResponseT], request: RequestT) -> 
     finally:
         attempts, seconds = retrying.attempts, retrying.seconds
         record_call(context, ToolCalled(node, rpc.tool, EffectKey(), attempts, seconds, error, namespace_of(task)))
+
+
+@contextmanager
+def tool_span(
+    rpc: Method[Any, Any], context: RunContext, node: str, key: EffectKey, retrying: RetryingCall
+) -> Iterator[None]:
+    """Trace a call of a tool, around its attempts."""
+    attributes: dict[str, str | int] = {names.TOOL: rpc.tool, names.NODE: node, names.RUN: context.run_id}
+    if key:
+        attributes |= {names.EFFECT_KEY: names.shortened(key), names.EPOCH: context.epoch}
+    with spans.span(f"tool {rpc.tool}", attributes=attributes) as span:
+        try:
+            yield
+        finally:
+            span.set({names.ATTEMPTS: retrying.attempts})
 
 
 def record_call(context: RunContext, called: ToolCalled) -> None:

@@ -2,11 +2,12 @@
 
 import random
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from typing import Any
 
 from graphmesh_chassis.channel import Headers
 from graphmesh_chassis.errors import DependencyError, GraphmeshError
+from graphmesh_chassis.telemetry import names, spans
 from graphmesh_contracts import Idempotency, Method, MethodPolicy
 
 from graphmesh_nodes.context import RunContext
@@ -74,7 +75,9 @@ class RetryingCall:
             try:
                 deadline, lease = self._deadline.capped(self._policy.timeout), lease_header(self._context)
                 attempt_headers = (*headers, *lease) if self._is_effect else headers
-                return await self._context.channel.unary(self._rpc, request, deadline=deadline, headers=attempt_headers)
+                with self._span():
+                    channel = self._context.channel
+                    return await channel.unary(self._rpc, request, deadline=deadline, headers=attempt_headers)
             except GraphmeshError as error:
                 self._on_failure(error)
                 self._may_have_happened |= error.may_have_happened
@@ -96,10 +99,11 @@ class RetryingCall:
             has_begun, channel = False, self._context.channel
             try:
                 stream = channel.stream(self._rpc, request, deadline=self._deadline, headers=headers)
-                async with aclosing(stream) as responses:
-                    async for response in responses:
-                        has_begun = True
-                        yield response
+                with self._span():
+                    async with aclosing(stream) as responses:
+                        async for response in responses:
+                            has_begun = True
+                            yield response
                 return
             except GraphmeshError as error:
                 self._on_failure(error)
@@ -107,6 +111,11 @@ class RetryingCall:
                 if backoff is None:
                     raise
             await self._context.clock.sleep(backoff)
+
+    def _span(self) -> AbstractContextManager[spans.Span]:
+        """Trace an attempt."""
+        attributes = {names.RPC_SYSTEM: "grpc", names.METHOD: self._rpc.path[1:], names.ATTEMPT: self.attempts}
+        return spans.span(self._rpc.path[1:], "client", attributes)
 
     def _backoff_after(self, error: GraphmeshError) -> float | None:
         """Return the seconds until the next attempt; None where this was the last."""

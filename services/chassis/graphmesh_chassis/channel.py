@@ -14,11 +14,11 @@ from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DeadlineExceeded, GraphmeshError, InvalidResponse
 from graphmesh_chassis.foreign_responses import check_foreign_response
 from graphmesh_chassis.status import from_rpc_error
-from graphmesh_chassis.telemetry.sampling import NOT_SAMPLED, is_traced
+from graphmesh_chassis.telemetry import spans
+from graphmesh_chassis.telemetry.sampling import NOT_SAMPLED, TRACEPARENT, is_excluded
 
 if TYPE_CHECKING:
     from graphmesh_chassis.call_tokens import CallSigner
-    from graphmesh_chassis.telemetry.tracing import Tracing
     from graphmesh_chassis.workload import Workload
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -68,7 +68,6 @@ class Channel:
     def __init__(
         self,
         address: str,
-        tracing: "Tracing | None" = None,
         *,
         tls: bool = False,
         signer: "CallSigner | None" = None,
@@ -82,9 +81,9 @@ class Channel:
         """
         credentials = grpc.ssl_channel_credentials() if tls else None
         self._connection = (
-            WorkloadConnection(address, CHANNEL_OPTIONS, tracing, workload)
+            WorkloadConnection(address, CHANNEL_OPTIONS, workload)
             if workload
-            else Connection(address, CHANNEL_OPTIONS, tracing, credentials)
+            else Connection(address, CHANNEL_OPTIONS, credentials)
         )
         self._signer = signer
 
@@ -171,17 +170,21 @@ class Channel:
     def _callable(
         self, connection: Connection, rpc: Method[Any, Any], arity: str, headers: Headers
     ) -> tuple[Any, Headers]:
-        traced = connection.traced is not None and is_traced()
-        channel = connection.traced if connection.traced is not None and traced else connection.plain
-        key = (rpc.path, traced)
-        if key not in connection.callables:
-            make = getattr(channel, arity)
-            connection.callables[key] = make(rpc.path, rpc.request.SerializeToString, partial(_decoded, rpc.response))
-        if connection.traced is not None and not traced:
-            headers = (*headers, NOT_SAMPLED)
+        if rpc.path not in connection.callables:
+            make = getattr(connection.channel, arity)
+            decode = partial(_decoded, rpc.response)
+            connection.callables[rpc.path] = make(rpc.path, rpc.request.SerializeToString, decode)
+        if spans.is_recording():
+            headers = (*headers, *_trace_headers())
         if self._signer is not None:
             headers = self._signer.sign(rpc.path, headers)
-        return connection.callables[key], headers
+        return connection.callables[rpc.path], headers
+
+
+def _trace_headers() -> Headers:
+    if present := spans.present():
+        return ((TRACEPARENT, present),)
+    return (NOT_SAMPLED,) if is_excluded() else ()
 
 
 def _decoded(response: type[ResponseT], content: bytes) -> ResponseT | None:

@@ -8,28 +8,23 @@ import grpc
 from graphmesh_contracts.workloads import ENVOY
 
 if TYPE_CHECKING:
-    from graphmesh_chassis.telemetry.tracing import Tracing
     from graphmesh_chassis.workload import Credentials, Workload
 
 Options = Sequence[tuple[str, Any]]
 
 
 class Connection:
-    """gRPC channels with the credentials of one time. `with` it during each call."""
+    """A gRPC channel with the credentials of one time. `with` it during each call."""
 
-    def __init__(
-        self, address: str, options: Options, tracing: "Tracing | None", credentials: grpc.ChannelCredentials | None
-    ) -> None:
-        """Without `credentials` it is plain. `tracing` adds a channel for calls that are traced."""
-
-        def channel(**interceptors: Any) -> grpc.aio.Channel:
-            if credentials is None:
-                return grpc.aio.insecure_channel(address, options=options, **interceptors)
-            return grpc.aio.secure_channel(address, credentials, options=options, **interceptors)
-
-        self.plain = channel()
-        self.traced = channel(interceptors=tracing.client_interceptors) if tracing else None
-        self.callables: dict[tuple[str, bool], Any] = {}
+    def __init__(self, address: str, options: Options, credentials: grpc.ChannelCredentials | None) -> None:
+        """Without `credentials` it is plain."""
+        self.channel = (
+            grpc.aio.secure_channel(address, credentials, options=options)
+            if credentials
+            else grpc.aio.insecure_channel(address, options=options)
+        )
+        self.callables: dict[str, Any] = {}
+        """The calls of the channel, by the path of the RPC."""
         self._calls = 0
         self._is_retired = False
         self._closing: asyncio.Task[None] | None = None
@@ -46,7 +41,7 @@ class Connection:
         self._close_if_unused()
 
     def retire(self) -> None:
-        """Close the channels when the last call has ended."""
+        """Close the channel when the last call has ended."""
         self._is_retired = True
         self._close_if_unused()
 
@@ -67,9 +62,7 @@ class Connection:
         return self._closing
 
     async def _close(self) -> None:
-        await self.plain.close()
-        if self.traced:
-            await self.traced.close()
+        await self.channel.close()
 
 
 class WorkloadConnection:
@@ -78,18 +71,18 @@ class WorkloadConnection:
     gRPC reads the certificate of a channel once, so there is another connection when it has changed.
     """
 
-    def __init__(self, address: str, options: Options, tracing: "Tracing | None", workload: "Workload") -> None:
+    def __init__(self, address: str, options: Options, workload: "Workload") -> None:
         # Envoy is recognized by its name, wherever it listens: the library compares it with the DNS names of the
         # certificate, and cannot compare a URI.
         self._options = (*options, ("grpc.ssl_target_name_override", ENVOY))
-        self._address, self._tracing, self._workload = address, tracing, workload
+        self._address, self._workload = address, workload
         self._credentials = workload.credentials()
         self._connections = [self._connect(self._credentials)]
 
     def _connect(self, credentials: "Credentials") -> Connection:
         from graphmesh_chassis.workload import client_credentials
 
-        return Connection(self._address, self._options, self._tracing, client_credentials(credentials))
+        return Connection(self._address, self._options, client_credentials(credentials))
 
     def present(self) -> Connection:
         """Return the connection for a call that begins now."""

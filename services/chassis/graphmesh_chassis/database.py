@@ -37,6 +37,7 @@ from graphmesh_chassis.errors import DatabaseUnavailable, DeadlineExceeded, Grap
 from graphmesh_chassis.migrations import is_current, upgrade
 from graphmesh_chassis.settings import reveal
 from graphmesh_chassis.sqlite_connection import connect as connect_sqlite
+from graphmesh_chassis.telemetry.sql_spans import record_statements
 from graphmesh_chassis.tenant_turns import CURRENT_TENANT, urgent
 
 if TYPE_CHECKING:
@@ -215,6 +216,7 @@ async def open_database(url: str | SecretStr, migrations: Path | None = None) ->
     closer = _ConnectionCloser()
     revealed = reveal(url)
     engine = _sqlite(revealed, closer) if revealed.startswith("sqlite") else _postgresql(revealed)
+    record_statements(engine.sync_engine)
     database = Database(engine)
     try:
         if migrations is not None:

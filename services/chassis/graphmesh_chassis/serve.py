@@ -96,7 +96,7 @@ class Servable:
     drain: Drain | None = None
     """Ends the server's background work; called when the server begins to drain."""
     tracing: "Tracing | None" = None
-    """The tracing of its outgoing calls, which then join the trace of the incoming ones. None: it makes no calls."""
+    """Its tracing, where that is not as the settings state."""
     ping_seconds: float = 1.0
     """Seconds between two pings of each resource."""
 
@@ -213,8 +213,9 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
         OSError: the address cannot be bound.
         PolicyError: a service declares no policy, or an override is invalid.
     """
-    tracing = servable.tracing or tracing_of(name, settings)
-    spans.use(tracing.spans if tracing else None)
+    tracing = servable.tracing or _tracing(name, settings)
+    if tracing:
+        spans.use(tracing.spans)
     call_tokens, workload = _call_tokens(settings), workload_of(settings)
     policies = _policies(servable.services, settings)
     admissions = {name: Admission(one.max_concurrency, one.max_queue, one.max_waits) for name, one in policies.items()}
@@ -271,8 +272,8 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
             await asyncio.to_thread(tracing.close)
 
 
-def tracing_of(name: str, settings: ServerSettings) -> "Tracing | None":
-    """The tracing that the settings describe; None where it is off. The server that uses it closes it."""
+def _tracing(name: str, settings: ServerSettings) -> "Tracing | None":
+    """The tracing that the settings describe; None where it is off."""
     if settings.traces == "off":
         return None
     from graphmesh_chassis.telemetry.tracing import Tracing

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import replace
 from io import StringIO
 from typing import Any, TextIO
@@ -56,7 +57,8 @@ async def make_call(bodies: Bodies, settings: ServerSettings, **headers: str) ->
 )
 def test_traceparent_decides_before_the_ratio(parent: str, ratio: float, traced: bool) -> None:
     """Only bit 0 of the flags counts, not further flags such as the random one."""
-    assert decide({"traceparent": parent} if parent else {}, ratio) is traced
+    context = copy_context()
+    assert context.run(decide, {"traceparent": parent} if parent else {}, ratio) is traced
 
 
 async def test_span_has_the_identity_of_the_call() -> None:
@@ -84,15 +86,12 @@ async def test_sampling_decision_is_propagated(parent: str, flags: str) -> None:
         seen.append(dict(context.invocation_metadata()).get("traceparent", ""))
         return Answer()
 
-    async with running(servable({"Ask": last})) as behind:
-        tracing = Tracing("front", ALWAYS, InMemorySpanExporter())
-        async with Channel(behind.address, tracing) as onward:
+    async with running(servable({"Ask": last})) as behind, Channel(behind.address) as onward:
 
-            async def forward(question: Any, context: Any) -> Any:
-                return await onward.unary(Probe.Ask, question, deadline=Deadline.after(60))
+        async def forward(question: Any, context: Any) -> Any:
+            return await onward.unary(Probe.Ask, question, deadline=Deadline.after(60))
 
-            await make_call({"Ask": forward}, ALWAYS, traceparent=parent)
-        tracing.close()
+        await make_call({"Ask": forward}, ALWAYS, traceparent=parent)
     [header] = seen
     assert header.endswith(f"-{flags}")
     assert (TRACE in header) is (flags == "01")

@@ -51,8 +51,8 @@ async def test_run_is_in_the_trace_of_its_submission(tmp_path: Path) -> None:
             assert notes(run)[-1] == "charged 5"
     traces = {span.name: span.trace_id for span in collector.spans}
     names = [
-        "/graphmesh.orchestrator.v1.RunService/CreateRun",
-        "/graphmesh.billing.v1.BillingService/GetInvoice",
-        "/graphmesh.billing.v1.BillingService/Charge",
+        "graphmesh.orchestrator.v1.RunService/CreateRun",
+        "graphmesh.billing.v1.BillingService/GetInvoice",
+        "graphmesh.billing.v1.BillingService/Charge",
     ]
     assert len({traces[name] for name in names}) == 1

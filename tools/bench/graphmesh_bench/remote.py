@@ -20,6 +20,7 @@ import psutil
 from graphmesh_chassis.call_tokens import CallSigner
 from graphmesh_chassis.channel import CHANNEL_OPTIONS, Channel
 from graphmesh_chassis.settings import ServerSettings
+from graphmesh_chassis.telemetry import spans
 from graphmesh_chassis.telemetry.tracing import Tracing
 from graphmesh_chassis.workload import Workload
 from graphmesh_contracts.workloads import COMMANDS
@@ -189,7 +190,7 @@ async def _variants(meshes: Meshes, sampling: float) -> AsyncIterator[list[Varia
         ) as direct,
         aio.insecure_channel(meshes.plain.mesh.target, options=CHANNEL_OPTIONS) as through_envoy,
         Channel(meshes.plain.mesh.target) as plain,
-        Channel(meshes.traced.mesh.target, tracing) as traced,
+        Channel(meshes.traced.mesh.target) as traced,
         Channel(meshes.signed.mesh.target, signer=CallSigner(meshes.call_key)) as signed,
         Channel(meshes.secured.mesh.target, signer=CallSigner(meshes.call_key), workload=meshes.workload) as secured,
     ):
@@ -212,8 +213,12 @@ async def _variants(meshes: Meshes, sampling: float) -> AsyncIterator[list[Varia
 
 def _traced_call(tracing: Tracing, traced: Call) -> Call:
     async def call() -> None:
-        tracing.decide({})
-        await traced()
+        spans.use(tracing.spans)
+        try:
+            tracing.decide({})
+            await traced()
+        finally:
+            spans.use(None)
 
     return call
 

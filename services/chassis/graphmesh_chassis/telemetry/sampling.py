@@ -16,7 +16,7 @@ NOT_SAMPLED = (TRACEPARENT, "00-" + "f" * 32 + "-" + "f" * 16 + "-00")
 SAMPLED = frozenset("13579bdf")
 """The last hexadecimal digits of a `traceparent` with the sampled flag."""
 
-_traced: ContextVar[bool] = ContextVar("graphmesh_traced", default=False)
+_traced: ContextVar[bool | None] = ContextVar("graphmesh_traced", default=None)
 
 
 def decide(headers: metadata.Metadata, ratio: float) -> bool:
@@ -33,15 +33,20 @@ def decide(headers: metadata.Metadata, ratio: float) -> bool:
 
 def is_traced() -> bool:
     """Whether the call of the current task is traced."""
-    return _traced.get()
+    return _traced.get() is True
 
 
-def set_traced(traced: bool) -> Token[bool]:
+def is_excluded() -> bool:
+    """Whether the current task has been decided not to be traced. Outside of calls and runs nothing is decided."""
+    return _traced.get() is False
+
+
+def set_traced(traced: bool) -> Token[bool | None]:
     """Decide for what the current task does from now on; `reset_traced` restores what held before."""
     return _traced.set(traced)
 
 
-def reset_traced(token: Token[bool]) -> None:
+def reset_traced(token: Token[bool | None]) -> None:
     """Restore the decision before `set_traced`; in a task that has not set it, there is none to restore."""
     try:
         _traced.reset(token)

@@ -1,7 +1,6 @@
 """The spans of the code of the mesh, beside those of OpenTelemetry's instrumentation of gRPC and in the same traces."""
 
 import asyncio
-import random
 import time
 from contextlib import AbstractContextManager
 from contextvars import Token
@@ -10,15 +9,13 @@ from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from opentelemetry.trace import NonRecordingSpan
 
 from graphmesh_chassis.errors import GraphmeshError
 from graphmesh_chassis.telemetry import sampling
 from graphmesh_chassis.telemetry.export import Pipeline
 from graphmesh_chassis.telemetry.readable import context_of, readable, text_of
-from graphmesh_chassis.telemetry.spans import Attributes, Finished, Kind, Span, Value
-
-SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+from graphmesh_chassis.telemetry.spans import Attributes, Finished, Kind, Span, Value, below
 
 
 class Spans:
@@ -57,7 +54,7 @@ class _Open(AbstractContextManager[Span]):
 
     def __enter__(self) -> Span:
         self._parent = self._parent or self._spans.present()
-        self._own = self._own or _below(self._parent)
+        self._own = self._own or below(self._parent)
         self._token = _attached(self._own)
         self._start = time.time_ns()
         self._spans.begin(self._finished(0))
@@ -88,7 +85,7 @@ class _Joined(AbstractContextManager[None]):
         self._traceparent = traceparent
         self._traced = traceparent[-1:] in sampling.SAMPLED if traceparent else False
         self._token: Token[Context] | None = None
-        self._decided: Token[bool] | None = None
+        self._decided: Token[bool | None] | None = None
 
     def __enter__(self) -> None:
         self._decided = sampling.set_traced(self._traced)
@@ -100,12 +97,6 @@ class _Joined(AbstractContextManager[None]):
             _detach(self._token)
         if self._decided is not None:
             sampling.reset_traced(self._decided)
-
-
-def _below(parent: str) -> str:
-    """Return the traceparent of a new span below another, or of a new trace."""
-    trace_id = context_of(parent).trace_id if parent else random.getrandbits(128) or 1
-    return text_of(SpanContext(trace_id, random.getrandbits(64) or 1, is_remote=False, trace_flags=SAMPLED))
 
 
 def _attached(traceparent: str) -> Token[Context]:

@@ -5,6 +5,7 @@ with spans.span("claim", attributes={names.EPOCH: epoch}) as claim:
     claim.set({names.END: "fenced"})
 """
 
+import random
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -133,6 +134,12 @@ def emit(finished: Finished) -> None:
     """Export a span that has ended, whether or not the present call is traced."""
     if _source is not None:
         _source.emit(finished)
+
+
+def below(parent: str) -> str:
+    """Return the traceparent of a new span below another one; empty: of a new trace."""
+    trace = parent[3:35] if parent else f"{random.getrandbits(128) or 1:032x}"
+    return f"00-{trace}-{random.getrandbits(64) or 1:016x}-01"
 
 
 def derived(traceparent: str, *parts: str) -> str:

@@ -4,19 +4,20 @@ Imported only where traces are on, since OpenTelemetry's SDK is slow to load.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import grpc
 from opentelemetry import trace
-from opentelemetry.instrumentation.grpc import aio_client_interceptors, aio_server_interceptor
+from opentelemetry.instrumentation.grpc import aio_server_interceptor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter
 
 from graphmesh_chassis import metadata
 from graphmesh_chassis.calls import current_call
+from graphmesh_chassis.effects import Replay
 from graphmesh_chassis.errors import Cancelled, GraphmeshError, Internal
 from graphmesh_chassis.handlers import Handler, implementation_of, with_implementation
 from graphmesh_chassis.settings import ServerSettings
@@ -29,7 +30,7 @@ EXPORT_SECONDS = 10.0
 
 
 class Tracing:
-    """The tracing of one process: interceptors and sampling, by its settings.
+    """The tracing of one process, by its settings.
 
     Args:
         exporter: receives the spans in batches, and what is left on `close`; by default as the settings state.
@@ -45,11 +46,6 @@ class Tracing:
         self.spans = Spans(pipeline, resource)
         self._ratio = settings.trace_ratio
         self._server: Any = aio_server_interceptor(self._provider)  # type: ignore[no-untyped-call]
-
-    @property
-    def client_interceptors(self) -> Sequence[grpc.aio.ClientInterceptor]:
-        interceptors: Sequence[grpc.aio.ClientInterceptor] = aio_client_interceptors(self._provider)  # type: ignore[no-untyped-call]
-        return interceptors
 
     def decide(self, headers: metadata.Metadata) -> bool:
         """Whether to trace the call with these headers; also kept for the calls that it makes."""
@@ -120,14 +116,19 @@ class _SpanAttributes(AbstractContextManager[None]):
             names.RUN: call.header(metadata.RUN),
             names.THREAD: call.header(metadata.THREAD),
             names.NODE: call.header(metadata.NODE),
-            names.EFFECT_KEY: call.effect_key,
+            names.EFFECT_KEY: names.shortened(call.effect_key),
+            names.EPOCH: call.header(metadata.EPOCH),
         }
-        trace.get_current_span().set_attributes({name: value for name, value in fields.items() if value})
+        span = trace.get_current_span()
+        span.update_name(call.path[1:])
+        span.set_attributes({name: value for name, value in fields.items() if value})
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if not isinstance(error, Exception | asyncio.CancelledError):
-            return  # `Replay`: sending a stored response again is a success
         span = trace.get_current_span()
+        if isinstance(error, Replay):
+            span.set_attribute(names.REPLAYED, True)
+        if not isinstance(error, Exception | asyncio.CancelledError):
+            return
         sent = _sent_error(error)
         span.set_attribute(names.REASON, sent.reason)
         span.set_attribute(names.GRPC_CODE, sent.code.value[0])
