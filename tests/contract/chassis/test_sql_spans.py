@@ -6,16 +6,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from graphmesh_chassis.database import Database, open_database
-from graphmesh_chassis.settings import ServerSettings
 from graphmesh_chassis.telemetry import names, spans
 from graphmesh_chassis.telemetry.sql_spans import summary
-from graphmesh_chassis.telemetry.tracing import Tracing
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy import literal_column, select, table
 from sqlalchemy.exc import DBAPIError
 
-RUN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-UNSAMPLED = RUN[:-1] + "0"
+from tests.recorded_spans import RUN, UNSAMPLED, parent_of, recorded
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -33,22 +29,17 @@ async def database(url: str) -> AsyncIterator[Database]:
 
 async def test_statements_are_spans_without_values(database: Database) -> None:
     """They have operation and tables, also where they fail, and are below the present span."""
-    exporter = InMemorySpanExporter()
-    tracing = Tracing("probe", ServerSettings(traces="console"), exporter)
-    spans.use(tracing.spans)
-    for run in (RUN, UNSAMPLED):
-        with spans.joined(run):
-            await database.rows(select(literal_column("'4111'")))
-            with pytest.raises(DBAPIError):
-                await database.rows(select(literal_column("'4111'")).select_from(table("nowhere")))
-    spans.use(None)
-    tracing.close()
-    found = [span for span in exporter.get_finished_spans() if span.name.startswith("SELECT")]
+    with recorded() as every:
+        for run in (RUN, UNSAMPLED):
+            with spans.joined(run):
+                await database.rows(select(literal_column("'4111'")))
+                with pytest.raises(DBAPIError):
+                    await database.rows(select(literal_column("'4111'")).select_from(table("nowhere")))
+    found = [span for span in every if span.name.startswith("SELECT")]
     assert [(span.name, span.status.is_ok) for span in found] == [("SELECT", True), ("SELECT nowhere", False)]
     for span in found:
         assert (span.attributes or {})[names.DB_SYSTEM] == ("sqlite" if database.is_sqlite else "postgresql")
-        assert span.parent
-        assert f"{span.parent.span_id:016x}" == RUN[36:52]
+        assert parent_of(span) == RUN[36:52]
         assert "4111" not in str(span.to_json())
 
 

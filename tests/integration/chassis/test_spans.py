@@ -7,55 +7,30 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from graphmesh_chassis.errors import RuleViolated
-from graphmesh_chassis.settings import ServerSettings
 from graphmesh_chassis.telemetry import export, names, spans
 from graphmesh_chassis.telemetry.export import MAX_WAITING
 from graphmesh_chassis.telemetry.span_table import DIED, SLOTS, SUFFIX
 from graphmesh_chassis.telemetry.spans import Finished
-from graphmesh_chassis.telemetry.tracing import Tracing
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-RUN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-UNSAMPLED = RUN[:-1] + "0"
+from tests.recorded_spans import RUN, UNSAMPLED, exporting, id_of, parent_of, recorded
+
 LONG = 60.0
 """Seconds within which what a test waits for happens on any machine."""
 
 
-@contextmanager
-def recording(exporter: SpanExporter, folder: Path | None = None) -> Iterator[Tracing]:
-    """Record the spans of this process, and export what is left at the end."""
-    tracing = Tracing("probe", ServerSettings(traces="console", span_folder=folder), exporter)
-    spans.use(tracing.spans)
-    try:
-        yield tracing
-    finally:
-        spans.use(None)
-        tracing.close()
-
-
 def exported(work: Callable[[], object]) -> dict[str, ReadableSpan]:
     """The spans of a piece of work, by name."""
-    exporter = InMemorySpanExporter()
-    with recording(exporter):
+    with recorded() as found:
         work()
-    return {span.name: span for span in exporter.get_finished_spans()}
-
-
-def id_of(span: ReadableSpan) -> str:
-    assert span.context
-    return f"{span.context.span_id:016x}"
-
-
-def parent_of(span: ReadableSpan) -> str:
-    return f"{span.parent.span_id:016x}" if span.parent else ""
+    return {span.name: span for span in found}
 
 
 def test_spans_are_below_the_present_one() -> None:
@@ -142,7 +117,7 @@ def test_collector_that_hangs_costs_spans_only(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(export, "DROPPED", Count())
     hanging = Hanging()
-    with recording(hanging):
+    with exporting(hanging):
         spans.emit(Finished("first", RUN, "", 1, 2))
         assert hanging.called.wait(LONG)
         for number in range(MAX_WAITING + 9):
@@ -159,7 +134,8 @@ from graphmesh_chassis.settings import ServerSettings
 from graphmesh_chassis.telemetry import spans
 from graphmesh_chassis.telemetry.spans import Finished
 from graphmesh_chassis.telemetry.tracing import Tracing
-from tests.integration.chassis.test_spans import Hanging, RUN
+from tests.integration.chassis.test_spans import Hanging
+from tests.recorded_spans import RUN
 
 tracing = Tracing("victim", ServerSettings(traces="console", span_folder=Path(sys.argv[1])), Hanging())
 spans.use(tracing.spans)
@@ -194,7 +170,7 @@ def test_spans_of_a_killed_process_are_exported_by_another(tmp_path: Path) -> No
     (tmp_path / f"empty{SUFFIX}").touch()
     (tmp_path / f"garbage{SUFFIX}").write_bytes(os.urandom(100_000))
     exporter = InMemorySpanExporter()
-    with recording(exporter, tmp_path):
+    with exporting(exporter, tmp_path):
         wait_for(lambda: len(list(tmp_path.glob(f"*{SUFFIX}"))) == 1)
     found = {span.name: span for span in exporter.get_finished_spans()}
     assert {span.resource.attributes[names.SERVICE] for span in found.values()} == {"victim"}
@@ -210,8 +186,8 @@ def test_spans_of_a_killed_process_are_exported_by_another(tmp_path: Path) -> No
 def test_living_processes_keep_their_spans(tmp_path: Path) -> None:
     """A second process of the folder adopts nothing of one that lives."""
     first, second = InMemorySpanExporter(), InMemorySpanExporter()
-    with recording(first, tmp_path), spans.joined(RUN), spans.span("open"):
-        with recording(second, tmp_path):
+    with exporting(first, tmp_path), spans.joined(RUN), spans.span("open"):
+        with exporting(second, tmp_path):
             assert len(list(tmp_path.glob(f"*{SUFFIX}"))) == 2
         spans.use(None)
         assert not second.get_finished_spans()
@@ -220,7 +196,7 @@ def test_living_processes_keep_their_spans(tmp_path: Path) -> None:
 
 def test_more_spans_than_the_file_has_room_for_are_exported(tmp_path: Path) -> None:
     exporter = InMemorySpanExporter()
-    with recording(exporter, tmp_path):
+    with exporting(exporter, tmp_path):
         for number in range(SLOTS + 10):
             spans.emit(Finished("ended", spans.derived(RUN, str(number)), "", 1, 2))
     assert len(exporter.get_finished_spans()) == SLOTS + 10

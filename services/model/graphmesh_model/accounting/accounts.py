@@ -18,6 +18,7 @@ from graphmesh_model.accounting.ledger import Ledger, Reservation, Settlement, S
 from graphmesh_model.accounting.meter import Meter, cost_of
 from graphmesh_model.accounting.prices import FREE, MILLION, Price, Prices
 from graphmesh_model.accounting.tokens import bound_of_prompt, images_in
+from graphmesh_model.accounting.vendor_call import VendorCall
 from graphmesh_model.calling import ModelCall, RunLimits
 from graphmesh_model.domain import Answer, Attempt, Prompt, StreamEvent, Usage
 
@@ -116,6 +117,7 @@ class Charge:
         self._begun = accounts.now()
         self._price: Price | None = entry.prices.at(self._begun)
         self._meter: Meter | None = None
+        self._vendor_call: VendorCall | None = None
         self._reservation: Reservation | None = None
         self._is_settled = False
 
@@ -157,17 +159,22 @@ class Charge:
     def begin(self) -> None:
         """Note that the vendor is called."""
         self._meter = Meter(self.prompt, self._need.output_tokens)
+        self._vendor_call = VendorCall(self._subject, "chat" if self._entry.max_output_tokens else "embeddings")
 
     def observe(self, event: StreamEvent) -> None:
-        if self._meter:
+        if self._meter and self._vendor_call:
             self._meter.observe(event)
+            self._vendor_call.observe(event)
 
     async def complete(self, answer: Answer) -> Answer:
         """Settle the attempt and return its answer, with usage and cost."""
         assert self._meter
         usage = await self._meter.usage()
         cost = cost_of(usage, self._price)
-        await self._settle(Settlement(usage, cost, failed=False))
+        settlement = Settlement(usage, cost, failed=False)
+        if self._vendor_call:
+            self._vendor_call.end(settlement)
+        await self._settle(settlement)
         return replace(answer, usage=usage, cost_micro_usd=cost)
 
     async def __aexit__(
@@ -203,6 +210,8 @@ class Charge:
             cost_micro_usd=used.cost,
         )
         self._call.failed.append(attempt)
+        if self._vendor_call:
+            self._vendor_call.end(used, attempt.fault or attempt.reason)
 
     async def _settle(self, settlement: Settlement | None) -> None:
         self._is_settled = True
