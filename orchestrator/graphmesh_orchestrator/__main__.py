@@ -30,6 +30,7 @@ from graphmesh_orchestrator.worker.abandoned import ping_of
 from graphmesh_orchestrator.worker.executor import Tools
 from graphmesh_orchestrator.worker.graph_exits import exits_contained
 from graphmesh_orchestrator.worker.langgraph_stream import replace_stream
+from graphmesh_orchestrator.worker.node_spans import trace_nodes
 from graphmesh_orchestrator.worker.node_threads import NodeThreads, node_threads
 from graphmesh_orchestrator.worker.worker import run_worker
 
@@ -86,6 +87,7 @@ async def _contained() -> AsyncIterator[NodeThreads]:
     """Let code of graphs neither end the process nor use up its threads, while the body runs, nor block it."""
     replace_stream()
     record_routes()
+    trace_nodes()
     with exits_contained(), node_threads() as threads:
         yield threads
 

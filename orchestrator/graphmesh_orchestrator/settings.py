@@ -121,6 +121,14 @@ class Settings(ServerSettings):
     webhook_attempts: int = Field(
         default=15, ge=1, le=100, description="attempts of a delivery; with backoff, 15 take a working day"
     )
+    trace_slow_seconds: float = Field(
+        default=30, ge=0, description="a run that takes longer is traced, whether or not it is sampled; 0: however long"
+    )
+    trace_cost_usd: float = Field(
+        default=1,
+        ge=0,
+        description="a run that costs more is traced, whether or not it is sampled; 0: whatever it costs",
+    )
     tool_policies: Annotated[Mapping[str, Overrides], NoDecode, BeforeValidator(_tool_policies)] = Field(
         default_factory=dict, description="overrides of the policies of tools, as JSON, by the service's full name"
     )

@@ -2,6 +2,9 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+
+from graphmesh_chassis.calls import find_current_call
 
 from graphmesh_orchestrator.checkpoints import NewThread
 from graphmesh_orchestrator.leases.in_flight import InFlight
@@ -10,6 +13,7 @@ from graphmesh_orchestrator.run_requests import RunRequests
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.runs.runs import Runs
+from graphmesh_orchestrator.runs.trace import new_trace
 
 Begin = Callable[[Run, float, NewThread | None], None]
 """Executes a run that this process holds; see `Executor.begin`."""
@@ -33,7 +37,7 @@ class Submission:
         Raises:
             GraphmeshError: as `RunRequests.accepted` and `Runs.add`.
         """
-        checked = await self._requests.accepted(requested, assistant)
+        checked = _traced(await self._requests.accepted(requested, assistant))
         begun = time.monotonic()
         claimant = self._in_flight.claimant(checked.identity.graph, checked.identity.tenant)
         run = await self._runs.add(checked, claimant)
@@ -42,3 +46,10 @@ class Submission:
         if not run.state.holds_thread or not run.state.epoch:
             self._notifier.to_claim()
         return run
+
+
+def _traced(run: Run) -> Run:
+    """Return a run with its place in the trace of the present call."""
+    call = find_current_call()
+    trace = new_trace(call.headers) if call else ""
+    return replace(run, request=replace(run.request, trace=trace)) if trace else run

@@ -32,6 +32,7 @@ class RunColumns(TypedDict):
     assistant_id: str
     assistant_version: int
     schedule_id: str
+    trace: str
     status: str
     output: dict[str, Any] | None
     error: bytes | None

@@ -35,6 +35,7 @@ runs = sa.Table(
     sa.Column("assistant_id", sa.String(64), nullable=False, server_default=""),
     sa.Column("assistant_version", sa.Integer, nullable=False, server_default="0"),
     sa.Column("schedule_id", sa.String(64), nullable=False, server_default=""),
+    sa.Column("trace", sa.String(100), nullable=False, server_default=""),
     sa.Column("recursion_limit", sa.Integer, nullable=False),
     sa.Column("ceilings", sa.JSON, nullable=False),
     sa.Column("usage", sa.JSON, nullable=False),

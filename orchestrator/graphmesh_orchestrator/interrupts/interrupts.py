@@ -31,6 +31,9 @@ class Interrupts(Protocol):
     async def answers(self, run_id: str) -> Mapping[str, Any]:
         """Return the answers of a run, by interrupt."""
 
+    async def last_answered(self, run_id: str) -> datetime | None:
+        """Return when the last interrupt of a run was answered, or has expired; None for never."""
+
     async def answer(self, tenant: str, run_id: str, answers: Mapping[str, Any], by: str) -> Run:
         """Answer interrupts of a parked run; the last answer resumes it. The same answers again change nothing.
 
@@ -63,6 +66,10 @@ class MemoryInterrupts:
     async def answers(self, run_id: str) -> Mapping[str, Any]:
         rows = (row for row in self._tables.interrupts.values() if row["run_id"] == run_id)
         return {row["interrupt_id"]: row["answer"]["value"] for row in rows if row["answer"] is not None}
+
+    async def last_answered(self, run_id: str) -> datetime | None:
+        rows = (row for row in self._tables.interrupts.values() if row["run_id"] == run_id)
+        return max((row["answered"] for row in rows if row["answered"]), default=None)
 
     async def answer(self, tenant: str, run_id: str, answers: Mapping[str, Any], by: str) -> Run:
         run = self._tables.runs.get(run_id)

@@ -58,6 +58,12 @@ class SqlInterrupts:
         async with self._database.read() as connection:
             return {row.interrupt_id: row.answer["value"] for row in await connection.execute(answered)}
 
+    async def last_answered(self, run_id: str) -> datetime | None:
+        query = sa.select(sa.func.max(interrupts.c.answered)).where(interrupts.c.run_id == run_id)
+        async with self._database.read() as connection:
+            answered: datetime | None = (await connection.execute(query)).scalar()
+        return answered
+
     async def answer(self, tenant: str, run_id: str, answers: Mapping[str, Any], by: str) -> Run:
         async with self._database.transaction() as connection:
             run = await locked_run(connection, tenant, run_id)

@@ -80,6 +80,8 @@ class ActiveRun:
     control: RunControl = field(default_factory=RunControl)
     ended: Run | None = None
     """The run as it is stored with its end."""
+    failure: str = ""
+    """The reason for which the execution was cut off before the run ended; else empty."""
     takeovers: Callable[[], int] = field(init=False)
     """Returns the takeovers of the run since its last checkpoint."""
     is_pending: bool = False

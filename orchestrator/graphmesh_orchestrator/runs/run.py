@@ -152,6 +152,8 @@ class RunRequest:
     assistant_version: int = 0
     schedule_id: str = ""
     """The schedule that has created the run; empty for none."""
+    trace: str = ""
+    """Its place in a trace, see `RunTrace`; empty where none was begun."""
 
     @property
     def is_delayed(self) -> bool:

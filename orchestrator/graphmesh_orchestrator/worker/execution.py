@@ -10,6 +10,7 @@ from typing import Any
 
 from graphmesh_chassis.errors import NotFound
 from graphmesh_chassis.large_values import Size, convert_aside, is_large
+from graphmesh_chassis.telemetry.sampling import is_traced
 from graphmesh_contracts.keys import WRITE_BEHIND_KEY
 from graphmesh_contracts.structs import struct_bytes
 from graphmesh_nodes.breakpoints import Breakpoints, breakpoint_of
@@ -42,6 +43,7 @@ from graphmesh_orchestrator.worker.graph_stream import GraphStream, Part
 from graphmesh_orchestrator.worker.journal import Journal
 from graphmesh_orchestrator.worker.langgraph_stream import ModelMessages
 from graphmesh_orchestrator.worker.mode_events import ModeEvents
+from graphmesh_orchestrator.worker.node_spans import write_decision
 from graphmesh_orchestrator.worker.node_updates import update_of
 from graphmesh_orchestrator.worker.suspension import Suspension
 
@@ -290,6 +292,8 @@ class Execution:
 
     def decided(self, decision: Decision) -> None:
         """Record a decision of a node, in any thread."""
+        if is_traced():
+            write_decision(decision)
         self._graph_stream.put((decision.namespace, "decision", decision))
 
     def _add_decision(self, decision: Decision) -> None:

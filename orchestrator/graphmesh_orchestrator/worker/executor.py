@@ -47,6 +47,7 @@ from graphmesh_orchestrator.worker.execution import Execution
 from graphmesh_orchestrator.worker.failures import node_failure, serialized
 from graphmesh_orchestrator.worker.journal import Journal
 from graphmesh_orchestrator.worker.node_threads import CURRENT_RUN, NodeThreads
+from graphmesh_orchestrator.worker.run_spans import RunSpans
 from graphmesh_orchestrator.worker.suspension import Suspension
 
 log = structlog.get_logger("graphmesh.runs")
@@ -121,6 +122,7 @@ class Executor:
         notifier: Notifier,
         threads: NodeThreads,
         thread_freed: Callable[[], None],
+        spans: RunSpans,
         bounds: Bounds = DEFAULT_BOUNDS,
         now: Now = system_time,
         shows_causes: bool = False,
@@ -128,13 +130,14 @@ class Executor:
         """
         Args:
             threads: where the synchronous nodes of runs are executed.
+            spans: writes the spans of runs.
             thread_freed: called when a run has ended or parked.
             shows_causes: add the traceback of the graph's own code to the error of a run, for its clients.
         """
         self._in_flight, self._registry, self._tools = in_flight, registry, tools
         self._commits, self._suspension, self._memory, self._leases = commits, suspension, memory, leases
         self._notifier, self._threads, self._thread_freed, self._bounds = notifier, threads, thread_freed, bounds
-        self._now, self._shows_causes = now, shows_causes
+        self._spans, self._now, self._shows_causes = spans, now, shows_causes
 
     def begin(self, run: Run, claim_begun: float, new_thread: NewThread | None = None) -> None:
         """Execute a run that this worker holds: from its input, or from its own last checkpoint.
@@ -146,7 +149,7 @@ class Executor:
         lease = self._in_flight.lease(claim_begun)
         active = ActiveRun(run, run.state.cancel_reason, lease, new_thread, is_pending=True)
         self._in_flight.add(active)
-        active.task = asyncio.create_task(self._execute(active), name=f"run {run.run_id}")
+        active.task = asyncio.create_task(self._spans.attempt(active, self._execute), name=f"run {run.run_id}")
         active.task.add_done_callback(lambda _: self._on_done(active))
 
     async def drain(self, seconds: float) -> None:
@@ -189,9 +192,12 @@ class Executor:
         except Fenced:
             log.warning("fenced", run=run.run_id, epoch=run.state.epoch)
             self._in_flight.fenced(active)
+            active.failure = Fenced.reason
         except ShuttingDown:
             log.warning("cut off", run=run.run_id, epoch=run.state.epoch)
+            active.failure = ShuttingDown.reason
         except Exception as error:
+            active.failure = "END_NOT_STORED"
             log.error("end of a run not stored", run=run.run_id, epoch=run.state.epoch, exc_info=error)
 
     async def _run_to_end(self, execution: Execution) -> None:

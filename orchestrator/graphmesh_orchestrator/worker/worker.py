@@ -26,9 +26,12 @@ from graphmesh_orchestrator.webhooks.delivery import RetryPolicy
 from graphmesh_orchestrator.webhooks.dispatcher import Dispatcher
 from graphmesh_orchestrator.webhooks.receivers import Receivers
 from graphmesh_orchestrator.worker.executor import Bounds, Executor, Tools
+from graphmesh_orchestrator.worker.late_traces import Bounds as KeptTraces
+from graphmesh_orchestrator.worker.late_traces import LateTraces
 from graphmesh_orchestrator.worker.loop_watcher import LoopWatcher
 from graphmesh_orchestrator.worker.node_threads import NodeThreads
 from graphmesh_orchestrator.worker.run_queue import RunQueue
+from graphmesh_orchestrator.worker.run_spans import RunSpans
 from graphmesh_orchestrator.worker.suspension import Suspension
 
 
@@ -57,6 +60,10 @@ def run_worker(
     queue_timer, expiry_timer, delivery_timer, tick_timer = (PollTimer(notifier, intervals.idle) for _ in range(4))
     queue = RunQueue(backend.pending, notifier.to_claim, queue_timer)
     suspension = Suspension(backend.interrupts, backend.runs, backend.saver)
+    late_traces = LateTraces(backend.runs, KeptTraces(settings.trace_slow_seconds, settings.trace_cost_usd))
+    run_spans = RunSpans(
+        backend.runs, backend.interrupts, in_flight.worker.name, settings.trace_ratio, late_traces.keep
+    )
     executor = Executor(
         in_flight,
         registry,
@@ -68,6 +75,7 @@ def run_worker(
         notifier,
         threads,
         queue.thread_freed,
+        run_spans,
         Bounds(settings.stop_seconds, intervals.store, settings.max_takeovers),
         now=backend.clock.now,
         shows_causes=settings.environment == DEVELOPMENT,
@@ -90,6 +98,7 @@ def run_worker(
         "approval expiry": expiry.run,
         "webhooks": dispatcher.run,
         "schedules": ticker.run,
+        "late traces": late_traces.run,
         "retention": Retention(backend.deletion, backend.store, settings.run_retention_seconds, backend.clock.now).run,
     }
     return RunWorker(executor, heartbeat, tasks)

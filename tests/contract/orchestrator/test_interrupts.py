@@ -1,7 +1,7 @@
 """Interrupts in every store: a parked run resumes with the last answer, which is used once."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -60,6 +60,19 @@ async def test_last_answer_resumes_the_run(stores: Stores) -> None:
     assert run == await stores.runs.get("acme", "run_1")
     assert await stores.interrupts.answers("run_1") == {"a": {"n": 1}, "b": None}
     assert await stores.claimed() == ["run_1"]
+
+
+async def test_time_of_the_last_answer_is_known(stores: Stores) -> None:
+    await parked(stores, "a", "b")
+    assert await stores.interrupts.last_answered("run_1") is None
+    before = datetime.now(UTC)
+    await stores.interrupts.answer("acme", "run_1", {"a": 1}, "ana")
+    first = await stores.interrupts.last_answered("run_1")
+    await stores.interrupts.answer("acme", "run_1", {"b": 1}, "ana")
+    last = await stores.interrupts.last_answered("run_1")
+    assert first
+    assert last
+    assert before <= first <= last
 
 
 async def test_concurrent_last_answers_resume_the_run(stores: Stores) -> None:

@@ -23,6 +23,7 @@ from graphmesh_chassis import metadata, testing
 from graphmesh_chassis.channel import Headers
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.settings import SecretUrl
+from graphmesh_chassis.telemetry.sampling import TRACEPARENT
 from graphmesh_client import Client
 from graphmesh_contracts import Rpc, StreamingRpc, struct_value
 from graphmesh_orchestrator.__main__ import DEFAULT_INTERVALS, OpenBackend
@@ -247,7 +248,7 @@ class BillingProxy:
             return response
 
 
-FORWARDED = (metadata.IDEMPOTENCY_KEY, metadata.SCOPES, metadata.TENANT, metadata.RUN)
+FORWARDED = (metadata.IDEMPOTENCY_KEY, metadata.SCOPES, metadata.TENANT, metadata.RUN, TRACEPARENT)
 
 
 @asynccontextmanager

@@ -25,6 +25,7 @@ from graphmesh_orchestrator.store.items_sql import SqlStore
 from graphmesh_orchestrator.store.memory import Memory
 from graphmesh_orchestrator.worker.executor import Bounds, Executor, Tools
 from graphmesh_orchestrator.worker.node_threads import NodeThreads
+from graphmesh_orchestrator.worker.run_spans import RunSpans
 from graphmesh_orchestrator.worker.suspension import Suspension
 
 from tests.acceptance.local_mesh import write_locked
@@ -56,6 +57,7 @@ async def executing(database: Database, folder: Path) -> AsyncIterator[tuple[Exe
             Notifier(is_alone=True),
             NodeThreads(),
             thread_freed=lambda: None,
+            spans=RunSpans(SqlRuns(database), SqlInterrupts(database), WORKER.name, 0, lambda run, trace: None),
             bounds=Bounds(stop_seconds=0.1, store_seconds=0.1),
         )
         yield executor, in_flight

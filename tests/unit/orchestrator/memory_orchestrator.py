@@ -40,6 +40,7 @@ from graphmesh_orchestrator.webhooks.delivery import HostPatterns
 from graphmesh_orchestrator.webhooks.receivers import Receivers
 from graphmesh_orchestrator.worker.executor import Bounds, Executor, Tools
 from graphmesh_orchestrator.worker.node_threads import NodeThreads
+from graphmesh_orchestrator.worker.run_spans import RunSpans
 from graphmesh_orchestrator.worker.suspension import Suspension
 from langgraph.graph import StateGraph
 
@@ -71,6 +72,7 @@ class MemoryWorker:
             self.notifier,
             stores.threads,
             self._thread_freed,
+            RunSpans(stores.runs, stores.interrupts, name, 0, lambda run, trace: None),
             Bounds(stop_seconds=0.2),
             shows_causes=stores.shows_causes,
         )

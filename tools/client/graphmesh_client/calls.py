@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from graphmesh_chassis import metadata
-from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.channel import Channel, Headers
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DependencyError
 from graphmesh_contracts import Rpc, StreamingRpc, declared_timeout
@@ -68,9 +68,15 @@ class Calls:
             raise RuntimeError("a client belongs to one event loop: use one asyncio.run, or an asyncio.Runner")
         return channel
 
-    async def call(self, rpc: Rpc[RequestT, ResponseT], request: RequestT, timeout: float | None = None) -> ResponseT:
-        """Make an idempotent call, with retries."""
-        return await self._with_retries(rpc, request, timeout, lambda error: error.retryable)
+    async def call(
+        self,
+        rpc: Rpc[RequestT, ResponseT],
+        request: RequestT,
+        timeout: float | None = None,
+        headers: Headers = (),
+    ) -> ResponseT:
+        """Make an idempotent call, with retries, which all have these headers."""
+        return await self._with_retries(rpc, request, timeout, lambda error: error.retryable, headers)
 
     async def call_once(self, rpc: Rpc[RequestT, ResponseT], request: RequestT) -> ResponseT:
         """Make a call that is not idempotent: it is retried only where it was never sent.
@@ -87,12 +93,13 @@ class Calls:
         request: RequestT,
         timeout: float | None,
         is_retryable: Callable[[DependencyError], bool],
+        own_headers: Headers = (),
     ) -> ResponseT:
         channel, seconds = self._channel(), timeout or declared_timeout(rpc.descriptor)
         deadline = Deadline.after(self.retry_timeout)
         while True:
             try:
-                headers = await self._headers()
+                headers = [*await self._headers(), *own_headers]
                 return await channel.unary(rpc, request, deadline=Deadline.after(seconds), headers=headers)
             except DependencyError as error:
                 backoff = error.retry_after or RETRY_SECONDS

@@ -46,6 +46,7 @@ from graphmesh_client.schedules import Schedules
 from graphmesh_client.store import Store
 from graphmesh_client.threads import Threads
 from graphmesh_client.token import TokenSource
+from graphmesh_client.tracing import trace_headers
 
 MAX_WAIT = 60.0
 """Seconds of one call of WaitRun."""
@@ -148,7 +149,7 @@ class Client:
             ValueError: `schedule_time` has no time zone, or an integer is beyond 2^53.
         """
         request = _run_request(options, graph, input, thread_id, checkpoint_id, request_id)
-        return (await self._calls.call(RunService.CreateRun, request)).run
+        return (await self._calls.call(RunService.CreateRun, request, headers=trace_headers())).run
 
     async def execute_run(
         self,
@@ -170,7 +171,8 @@ class Client:
             run=_run_request(options, graph, input, thread_id, checkpoint_id, request_id),
             max_wait=duration_of(min(max_wait, MAX_WAIT)),
         )
-        run = (await self._calls.call(RunService.ExecuteRun, request, timeout=MAX_WAIT + 10)).run
+        headers = trace_headers(waits=True)
+        run = (await self._calls.call(RunService.ExecuteRun, request, MAX_WAIT + 10, headers)).run
         if phase_of(run.status) is not RunPhase.ACTIVE or deadline.remaining == 0:
             return run
         return await self.wait_run(run.run_id, deadline.remaining)

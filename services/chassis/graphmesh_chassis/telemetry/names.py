@@ -68,6 +68,8 @@ ROUTE = "graphmesh.route"
 """The branch that a conditional edge has taken."""
 TRIGGER = "graphmesh.trigger"
 """What a conditional edge looked at, as the author of the graph names it."""
+LEFT_OUT = "graphmesh.left_out"
+"""Spans of a run that its trace has no room for."""
 SIGNAL = "graphmesh.signal"
 """Spans, metrics or logs."""
 

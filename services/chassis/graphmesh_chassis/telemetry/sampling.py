@@ -16,6 +16,8 @@ NOT_SAMPLED = (TRACEPARENT, "00-" + "f" * 32 + "-" + "f" * 16 + "-00")
 SAMPLED = frozenset("13579bdf")
 """The last hexadecimal digits of a `traceparent` with the sampled flag."""
 
+MILLION = 1_000_000
+
 _traced: ContextVar[bool | None] = ContextVar("graphmesh_traced", default=None)
 
 
@@ -23,12 +25,23 @@ def decide(headers: metadata.Metadata, ratio: float) -> bool:
     """Whether to trace the call with these headers; also kept for the calls that it makes.
 
     Args:
-        ratio: the share of calls without a `traceparent` that are traced.
+        ratio: the share of calls without a `traceparent` that are traced, and of those whose client exports no spans,
+            as it states by `metadata.RUN_SPAN`: the mesh decides for these too.
     """
     parent = metadata.text(headers, TRACEPARENT)
     traced = parent[-1:] in SAMPLED if parent else random.random() < ratio
+    if traced and parent and metadata.RUN_SPAN in headers:
+        traced = is_drawn(parent[3:35], ratio)
     _traced.set(traced)
     return traced
+
+
+def is_drawn(trace_id: str, ratio: float) -> bool:
+    """Whether a trace is one of the share that is sampled, by its id alone: as Envoy's sampler by the ratio of ids."""
+    try:
+        return int.from_bytes(bytes.fromhex(trace_id[:16]), "little") % MILLION < ratio * MILLION
+    except ValueError:
+        return False
 
 
 def is_traced() -> bool:

@@ -36,6 +36,9 @@ class Spans:
         context = trace.get_current_span().get_span_context()
         return text_of(context) if context.is_valid else ""
 
+    def begun(self) -> int:
+        return getattr(trace.get_current_span(), "start_time", None) or 0
+
     def begin(self, span: Finished) -> None:
         self._pipeline.begin(span)
 

@@ -64,6 +64,9 @@ class SpanSource(Protocol):
     def present(self) -> str:
         """Return the traceparent of the present span; empty without one."""
 
+    def begun(self) -> int:
+        """Return when the present span has begun, in nanoseconds since 1970; 0 where that is not known."""
+
     def emit(self, finished: Finished) -> None:
         """Export a span that has ended."""
 
@@ -128,6 +131,11 @@ def joined(traceparent: str) -> AbstractContextManager[None]:
 def present() -> str:
     """Return the traceparent of the present span; empty where nothing is traced."""
     return "" if _source is None or not is_traced() else _source.present()
+
+
+def begun() -> int:
+    """Return when the present span has begun, in nanoseconds since 1970; 0 where that is not known."""
+    return 0 if _source is None or not is_traced() else _source.begun()
 
 
 def emit(finished: Finished) -> None:
