@@ -77,6 +77,21 @@ def bench_compare(
     main(python, Plan(pairs, runs, callers))
 
 
+@app.command("telemetry")
+def bench_telemetry(
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Rounds; each measures every variant once.")] = 24,
+    runs: Annotated[int, typer.Option(min=1, max=10_000, help="Runs in a turn.")] = 64,
+    callers: Annotated[int, typer.Option(min=1, max=1000, help="Concurrent callers.")] = 16,
+) -> None:
+    """Runs with traces of none, a tenth and all of them, beside the same runs without traces.
+
+    Never fails for a number.
+    """
+    from graphmesh_bench.telemetry import Plan, main
+
+    main(Plan(rounds, runs, callers))
+
+
 @app.command("rates")
 def bench_rates(
     callers: Annotated[

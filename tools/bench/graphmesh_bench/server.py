@@ -5,6 +5,8 @@ python -m graphmesh_bench.server LOG_LEVEL CHASSIS_ADDRESS [BARE_ADDRESS TRACED_
 """
 
 import asyncio
+import json
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -43,6 +45,10 @@ RESPONSE = pb.GetInvoiceResponse(
         status=pb.InvoiceStatus.INVOICE_STATUS_OPEN,
     )
 )
+
+
+SETTINGS = "GRAPHMESH_BENCH_SETTINGS"
+"""The environment variable with further settings of the server on the chassis, as JSON."""
 
 
 class ConstantServicer:
@@ -100,7 +106,8 @@ async def main(log_level: str, chassis: str, *further: str) -> None:
             own, trusted = Path(folder, certificate_file(WORKLOAD)), Path(folder, AUTHORITIES)
             tls = tokens.model_copy(update={"listen": secured, "certificate": own, "authorities": trusted})
             await stack.enter_async_context(serving("bench", servable, tls))
-        await stack.enter_async_context(serving("bench", servable, ServerSettings(listen=chassis)))
+        settings = ServerSettings(listen=chassis, **json.loads(os.environ.get(SETTINGS, "{}")))
+        await stack.enter_async_context(serving("bench", servable, settings))
         await asyncio.Event().wait()
 
 

@@ -3,10 +3,11 @@
 import asyncio
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 from graphmesh_chaos.mesh_files import write_registry
@@ -63,17 +64,28 @@ class Harness:
         """Returns its URL."""
         return await self.stack.enter_async_context(self.server.database())
 
-    async def start_orchestrator(self, module: str, database: str = "", python: str = sys.executable) -> Orchestrator:
-        """Start an orchestrator, with a new database if none is given. `python` is the interpreter that has it."""
+    async def start_orchestrator(
+        self,
+        module: str,
+        database: str = "",
+        python: str = sys.executable,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> Orchestrator:
+        """Start an orchestrator, with a new database if none is given.
+
+        Args:
+            python: the interpreter that has it.
+            settings: further settings, by their names in capitals.
+        """
         address, url = f"127.0.0.1:{reserve_port()}", database or await self.create_database()
-        settings = {
+        own = {
             "DATABASE_URL": url,
             "LISTEN": address,
             "MESH": self.mesh.mesh.target,
             "GRAPHS": str(self.folder / "langgraph.json"),
             "LOG_LEVEL": LOG_LEVEL,
         }
-        env = {f"GRAPHMESH_ORCHESTRATOR_{name}": value for name, value in settings.items()}
+        env = {f"GRAPHMESH_ORCHESTRATOR_{name}": value for name, value in {**own, **settings}.items()}
         process = await self.start_python(["-m", module], env, grpc_health_probe(address), python)
         return Orchestrator(await self.stack.enter_async_context(Client(address)), process, url)
 
@@ -102,9 +114,10 @@ class Harness:
         called = self.mesh_processes if name.is_on_mesh else []
         self.variants.append(Variant(name, iterate, [*executing, *called], callers))
 
-    async def start_mesh(self) -> None:
-        """Start Envoy, and the service behind it."""
-        service = server_program(self.folder, LOG_LEVEL, self.mesh.services["billing"].replica_listeners[0].target)
+    async def start_mesh(self, env: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Start Envoy, and the service behind it, which has these variables in its environment."""
+        target = self.mesh.services["billing"].replica_listeners[0].target
+        service = replace(server_program(self.folder, LOG_LEVEL, target), env=dict(env))
         envoy = envoy_program(self.mesh, self.folder / "envoy")
         self.mesh_processes += await asyncio.gather(self.start(service), self.start(envoy))
         await wait_until_routed(self.mesh, CHASSIS)

@@ -1,0 +1,154 @@
+"""`graphmesh bench telemetry`: what traces cost, at several shares of sampled runs, beside the same runs without.
+
+Each share has an orchestrator of its own; one Envoy, one service and one PostgreSQL are those of all. They get the same
+load in turns, in an order that changes, and ratios are taken within each round, so that other load of the machine
+affects all alike. Spans are exported to a collector in this process, which drops them.
+"""
+
+import asyncio
+import json
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import psutil
+import typer
+from graphmesh_local.child_process import ProcessError
+from rich.console import Console
+from rich.table import Table
+
+from graphmesh_bench.compare import Load, repeat
+from graphmesh_bench.measures import Ratio, cpu_seconds
+from graphmesh_bench.runs.harness import PRODUCT, Harness, open_harness
+from graphmesh_bench.runs.local_graphs import LOCAL, REMOTE
+from graphmesh_bench.runs.resource_usage import process_tree
+from graphmesh_bench.runs.variants import execute
+from graphmesh_bench.server import COLLECTOR, SETTINGS
+
+LOADS = {"nodes in process": LOCAL, "remote nodes": REMOTE}
+SHARES = (0.0, 0.1, 1.0)
+"""Of runs that are sampled."""
+MIN_WIDTH = 120
+"""Characters that the table needs."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The parameters of the benchmark."""
+
+    rounds: int
+    runs: int
+    """Runs in a turn."""
+    callers: int
+    """Concurrent callers."""
+    state_kb: int = 2
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An orchestrator under one kind of load."""
+
+    load_name: str
+    name: str
+    load: Load
+    processes: Sequence[psutil.Process]
+    """The orchestrator and the service."""
+    cpu: list[float] = field(default_factory=list)
+    """Milliseconds a run, by round."""
+    seconds: list[float] = field(default_factory=list)
+    """For a run, by round: those of a turn divided by its runs."""
+
+    async def take_turn(self, plan: Plan) -> None:
+        cpu, began = cpu_seconds(self.processes), time.perf_counter()
+        await repeat(self.load, plan.runs, plan.callers)
+        self.seconds.append((time.perf_counter() - began) / plan.runs)
+        self.cpu.append((cpu_seconds(self.processes) - cpu) / plan.runs * 1000)
+
+    def row(self, baseline: "Variant") -> tuple[str, ...]:
+        rate, cpu = 1 / statistics.median(self.seconds), statistics.median(self.cpu)
+        if self is baseline:
+            return self.load_name, self.name, f"{rate:.0f}", f"{cpu:.2f}", "", ""
+        slower = Ratio.with_interval(baseline.seconds, self.seconds)
+        return "", self.name, f"{rate:.0f}", f"{cpu:.2f}", str(slower), str(Ratio.with_interval(self.cpu, baseline.cpu))
+
+
+def main(plan: Plan) -> None:
+    """Measure, and print the report."""
+    console = Console(highlight=False)
+    console.width = max(console.width, MIN_WIDTH)
+    try:
+        with console.status("Starting") as status:
+            variants = asyncio.run(measure(plan, status.update))
+    except ProcessError as failure:
+        console.print(str(failure), style="red", markup=False)
+        raise typer.Exit(1) from None
+    table = Table("load", "traces", "runs/s", "CPU ms a run", "runs/s, ratio", "CPU, ratio", title="The cost of traces")
+    for group in variants:
+        for variant in group:
+            table.add_row(*variant.row(group[0]))
+    console.print(table)
+    console.print(f"Medians of {plan.rounds} rounds, and their 95% intervals; {plan.callers} callers.")
+
+
+async def measure(plan: Plan, on_stage: Callable[[str], None]) -> Sequence[Sequence[Variant]]:
+    """Return the measured variants of each load; the first of each has no traces.
+
+    Args:
+        on_stage: gets the name of each stage at its beginning.
+    """
+    async with open_harness(plan.state_kb) as harness, _collector() as endpoint:
+        groups = await _start(harness, endpoint)
+        on_stage("Warming up")
+        for variant in (one for group in groups for one in group):
+            await repeat(variant.load, 4 * plan.runs, plan.callers)
+        for number in range(plan.rounds):
+            on_stage(f"Round {number + 1} of {plan.rounds}")
+            for group in groups:
+                first = number % len(group)
+                for variant in [*group[first:], *group[:first]][:: -1 if number % 2 else 1]:
+                    await variant.take_turn(plan)
+        return groups
+
+
+async def _start(harness: Harness, endpoint: str) -> Sequence[Sequence[Variant]]:
+    traced = {"traces": "otlp", "otlp_endpoint": endpoint, "trace_ratio": 0}
+    await harness.start_mesh({SETTINGS: json.dumps(traced)})
+    settings = [{}, *(_settings(harness, endpoint, share) for share in SHARES)]
+    names = ["off", *(f"{share:.0%}" for share in SHARES)]
+    started = [await harness.start_orchestrator(PRODUCT, settings=one) for one in settings]
+    return [
+        [
+            Variant(load, name, execute(one.client, graph), [*process_tree(one.process), *harness.mesh_processes])
+            for name, one in zip(names, started, strict=True)
+        ]
+        for load, graph in LOADS.items()
+    ]
+
+
+def _settings(harness: Harness, endpoint: str, share: float) -> dict[str, str]:
+    folder = harness.folder / f"spans-{share}"
+    folder.mkdir()
+    exported = {"TRACES": "otlp", "OTLP_ENDPOINT": endpoint, "TRACE_RATIO": str(share)}
+    return {**exported, "SPAN_FOLDER": str(folder)}
+
+
+@asynccontextmanager
+async def _collector() -> AsyncIterator[str]:
+    """Yield the endpoint of a collector that drops what it gets."""
+
+    async def export(spans: bytes, context: object) -> bytes:
+        return b""
+
+    server = grpc.aio.server()
+    handler: Any = grpc.unary_unary_rpc_method_handler(export)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(COLLECTOR, {"Export": handler}),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
