@@ -17,6 +17,7 @@ from langgraph.runtime import RunControl
 from graphmesh_orchestrator.checkpoints import NewThread
 from graphmesh_orchestrator.db.clock import LEASE_MARGIN_SECONDS, LEASE_RENEWAL_SECONDS, LEASE_SECONDS
 from graphmesh_orchestrator.leases.leases import MAX_TAKEOVERS
+from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Run
 
 log = structlog.get_logger("graphmesh.leases")
@@ -80,6 +81,8 @@ class ActiveRun:
     control: RunControl = field(default_factory=RunControl)
     ended: Run | None = None
     """The run as it is stored with its end."""
+    left_as: RunStatus = RunStatus.RUNNING
+    """The status in which the execution has left the run: `running` where it was released."""
     failure: str = ""
     """The reason for which the execution was cut off before the run ended; else empty."""
     takeovers: Callable[[], int] = field(init=False)

@@ -6,10 +6,19 @@ from datetime import datetime
 from typing import Protocol
 
 from graphmesh_chassis.errors import NotFound
+from graphmesh_chassis.telemetry import names
+from graphmesh_chassis.telemetry.metrics import histogram
 
 from graphmesh_orchestrator.db.memory_tables import MemoryTables
 from graphmesh_orchestrator.errors import ResourceLimit
 
+SCORES = histogram(
+    "graphmesh.feedback",
+    "1",
+    "Scores that callers have given to runs, from 0 to 1; one that is replaced is counted once more",
+    (names.GRAPH,),
+    (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1),
+)
 MAX_CALLERS = 100
 """Callers with a feedback of the same run."""
 
@@ -68,6 +77,7 @@ class MemoryFeedbacks:
             raise too_many(run_id)
         if stored is None or not is_repeat(feedback, Feedback(**stored)):
             of_run[feedback.subject] = vars(feedback)
+            SCORES.record(feedback.score, {names.GRAPH: row["graph"]})
         return Feedback(**of_run[feedback.subject])
 
     async def of_run(self, run_id: str) -> Sequence[Feedback]:

@@ -6,9 +6,10 @@ import sqlalchemy as sa
 from graphmesh_chassis import audit_log
 from graphmesh_chassis.database import Database
 from graphmesh_chassis.errors import NotFound
+from graphmesh_chassis.telemetry import names
 
 from graphmesh_orchestrator.db.tables import feedback, runs
-from graphmesh_orchestrator.runs.feedback import MAX_CALLERS, Feedback, is_repeat, too_many
+from graphmesh_orchestrator.runs.feedback import MAX_CALLERS, SCORES, Feedback, is_repeat, too_many
 
 
 class SqlFeedbacks:
@@ -19,7 +20,7 @@ class SqlFeedbacks:
 
     async def record(self, tenant: str, run_id: str, given: Feedback) -> Feedback:
         async with self._database.transaction() as connection:
-            query = sa.select(runs.c.thread_id).where(runs.c.run_id == run_id, runs.c.tenant == tenant)
+            query = sa.select(runs.c.thread_id, runs.c.graph).where(runs.c.run_id == run_id, runs.c.tenant == tenant)
             locked = (await connection.execute(query.with_for_update(key_share=True))).one_or_none()
             if locked is None:
                 raise NotFound(resource="run", id=run_id)
@@ -35,7 +36,8 @@ class SqlFeedbacks:
             await connection.execute(insert.on_conflict_do_update(index_elements=key, set_=changed))
             detail = f"score {given.score:g}"
             await audit_log.record_current(connection, run=run_id, thread=locked.thread_id, detail=detail)
-            return given
+        SCORES.record(given.score, {names.GRAPH: locked.graph})
+        return given
 
     async def of_run(self, run_id: str) -> Sequence[Feedback]:
         query = sa.select(feedback).where(feedback.c.run_id == run_id)

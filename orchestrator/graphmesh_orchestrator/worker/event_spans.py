@@ -8,6 +8,7 @@ from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.telemetry import names, spans
 from graphmesh_chassis.telemetry.spans import Attributes, Finished, Kind
 
+from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.runs.trace import RunTrace
 from graphmesh_orchestrator.worker.run_spans import (
@@ -92,6 +93,8 @@ class EventSpans:
     def _change_status(self, changed: pb.StatusChanged, time: int) -> None:
         if changed.status != pb.RunStatus.RUN_STATUS_RUNNING:
             is_parked = changed.status == pb.RunStatus.RUN_STATUS_INTERRUPTED
+            if self._attempt is not None:
+                self._attempt.attributes[names.END] = RunStatus.INTERRUPTED if is_parked else self.run.status
             self._end_attempt(time, "" if is_parked else reason_of(self.run))
             self._parked = changed if is_parked else None
             return

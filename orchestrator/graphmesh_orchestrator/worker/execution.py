@@ -37,6 +37,7 @@ from graphmesh_orchestrator.runs.events import EventKind
 from graphmesh_orchestrator.runs.run import Run, StreamMode
 from graphmesh_orchestrator.runs.server_keys import server_keys
 from graphmesh_orchestrator.store.memory import RunMemory
+from graphmesh_orchestrator.worker.decision_metrics import count_decision
 from graphmesh_orchestrator.worker.event_bounds import NO_VALUE
 from graphmesh_orchestrator.worker.failures import node_error, serialized
 from graphmesh_orchestrator.worker.graph_stream import GraphStream, Part
@@ -297,6 +298,7 @@ class Execution:
         self._graph_stream.put((decision.namespace, "decision", decision))
 
     def _add_decision(self, decision: Decision) -> None:
+        count_decision(self.run.identity.graph, decision)
         self.journal.add_event(decision_made(decision), decision.node, namespace=decision.namespace)
 
     def _start_node(self, part: Part) -> None:

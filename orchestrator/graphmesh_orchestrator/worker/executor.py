@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,21 +11,17 @@ import structlog
 from graphmesh_chassis.calls import set_current
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import (
-    BudgetExceeded,
-    DeadlineExceeded,
     Defect,
     DependencyError,
     Fenced,
     GraphmeshError,
     ShuttingDown,
-    TokenLimit,
 )
 from graphmesh_chassis.large_values import Size
 from graphmesh_chassis.tenant_turns import work_for
 from graphmesh_nodes.budget import Budget
 from graphmesh_nodes.channel import MeshChannel
 from graphmesh_nodes.context import Policies, RunContext
-from graphmesh_nodes.errors import EffectLimit, StepLimit
 from langgraph.errors import GraphDrained, GraphRecursionError
 
 from graphmesh_orchestrator.checkpoints import Commits, NewThread
@@ -44,7 +40,7 @@ from graphmesh_orchestrator.worker.abandoned import run_stoppable
 from graphmesh_orchestrator.worker.causes import cause_of
 from graphmesh_orchestrator.worker.event_bounds import NO_VALUE
 from graphmesh_orchestrator.worker.execution import Execution
-from graphmesh_orchestrator.worker.failures import node_failure, serialized
+from graphmesh_orchestrator.worker.failures import END_STATUS, LIMITS, RunDeadlineExceeded, node_failure, serialized
 from graphmesh_orchestrator.worker.journal import Journal
 from graphmesh_orchestrator.worker.node_threads import CURRENT_RUN, NodeThreads
 from graphmesh_orchestrator.worker.run_spans import RunSpans
@@ -188,7 +184,7 @@ class Executor:
                 active.takeovers = lambda: journal.takeovers
                 journal.add_event(status_changed(RunStatus.RUNNING, epoch=run.state.epoch))
                 await self._run_to_end(Execution(run, active, graph, journal, budget))
-            active.ended = journal.ended
+            active.ended, active.left_as = journal.ended, journal.status
         except Fenced:
             log.warning("fenced", run=run.run_id, epoch=run.state.epoch)
             self._in_flight.fenced(active)
@@ -337,16 +333,3 @@ def _is_cancelled() -> bool:
     """Whether this task is cancelled, and its code has not raised CancelledError of its own."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-class RunDeadlineExceeded(DeadlineExceeded):
-    """The deadline of the run {run} is exceeded"""
-
-
-LIMITS = (BudgetExceeded, EffectLimit, RecursionLimit, RunDeadlineExceeded, StepLimit, TokenLimit)
-"""The errors that end a run at a limit, with the output that it has by then."""
-END_STATUS: Mapping[type[GraphmeshError], RunStatus] = {
-    RunDeadlineExceeded: RunStatus.TIMEOUT,
-    RunCancelled: RunStatus.CANCELLED,
-}
-"""The errors that end a run with a status of their own."""

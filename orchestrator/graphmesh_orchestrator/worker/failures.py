@@ -1,14 +1,31 @@
-"""Errors of a graph's code as errors of its nodes, and their statuses."""
+"""The errors that end runs, and those of a graph's code as errors of its nodes."""
+
+from collections.abc import Mapping
 
 import structlog
 from google.rpc.error_details_pb2 import DebugInfo
-from graphmesh_chassis.errors import GraphmeshError
+from graphmesh_chassis.errors import BudgetExceeded, DeadlineExceeded, GraphmeshError, TokenLimit
 from graphmesh_chassis.status import to_status
+from graphmesh_nodes.errors import EffectLimit, StepLimit
 
-from graphmesh_orchestrator.errors import NodeFailed
+from graphmesh_orchestrator.errors import NodeFailed, RecursionLimit, RunCancelled
+from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.worker.graph_exits import exception_name
 
 log = structlog.get_logger("graphmesh.runs")
+
+
+class RunDeadlineExceeded(DeadlineExceeded):
+    """The deadline of the run {run} is exceeded"""
+
+
+LIMITS = (BudgetExceeded, EffectLimit, RecursionLimit, RunDeadlineExceeded, StepLimit, TokenLimit)
+"""The errors that end a run at a limit, with the output that it has by then."""
+END_STATUS: Mapping[type[GraphmeshError], RunStatus] = {
+    RunDeadlineExceeded: RunStatus.TIMEOUT,
+    RunCancelled: RunStatus.CANCELLED,
+}
+"""The errors that end a run with a status of their own."""
 
 
 def node_failure(node: str, error: BaseException) -> NodeFailed:

@@ -105,6 +105,11 @@ class Journal(WriteBehind):
         return self._stored.state.takeovers
 
     @property
+    def status(self) -> RunStatus:
+        """The status of the run as it is stored."""
+        return self._stored.status
+
+    @property
     def ended(self) -> Run | None:
         """The run as it is stored with its end, when the context has been left; None where it has not ended."""
         return self._stored if self._stored.status.is_final else None

@@ -27,6 +27,7 @@ BATCHES = 100
 """Batches of events that are read at a time."""
 MAX_PAGES = 100
 """Pages of events of one run that are read at most; a page has 2 MiB at most."""
+DROPPED = "DROPPED"
 KEPT = counter(
     "graphmesh.traces.kept",
     "{trace}",
@@ -74,7 +75,7 @@ class LateTraces:
         if not reason:
             return
         if len(self._waiting) >= MAX_WAITING:
-            reason = "DROPPED"
+            reason = DROPPED
         else:
             self._waiting.append((run, trace))
             self._added.set()
@@ -82,17 +83,24 @@ class LateTraces:
 
     async def run(self) -> None:
         """Write traces, one after the other, until cancelled; then those that still wait are dropped."""
-        while True:
-            await self._added.wait()
-            self._added.clear()
-            while self._waiting:
-                run, trace = self._waiting.popleft()
-                try:
-                    await self._write(run, trace)
-                except DependencyError as error:
-                    log.warning("trace not kept", run=run.run_id, reason=error.reason)
-                except Exception as error:  # a row that no version of this code has written
-                    log.error("trace not kept", run=run.run_id, exc_info=error)
+        try:
+            while True:
+                await self._added.wait()
+                self._added.clear()
+                while self._waiting:
+                    await self._write_next()
+        finally:
+            if self._waiting:
+                KEPT.add(len(self._waiting), {names.REASON: DROPPED})
+
+    async def _write_next(self) -> None:
+        run, trace = self._waiting.popleft()
+        try:
+            await self._write(run, trace)
+        except DependencyError as error:
+            log.warning("trace not kept", run=run.run_id, reason=error.reason)
+        except Exception as error:  # a row that no version of this code has written
+            log.error("trace not kept", run=run.run_id, exc_info=error)
 
     async def _write(self, run: Run, trace: RunTrace) -> None:
         made, after = EventSpans(run, trace), 0

@@ -70,8 +70,7 @@ class RunSpans:
         own = attempt_id(trace.traceparent, run, run.state.epoch)
         with spans.span("attempt", attributes=attributes, own=own, parent=trace.traceparent) as attempt:
             await execute(active)
-            if active.ended is not None:
-                attempt.set({names.END: active.ended.status})
+            attempt.set({names.END: active.left_as})
             if reason := active.failure or (reason_of(active.ended) if active.ended else ""):
                 attempt.fail(reason)
 

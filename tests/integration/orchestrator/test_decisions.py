@@ -1,6 +1,6 @@
 """Why a run went as it did: its routes with what they looked at, results of checks, escalations, and feedback."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,8 @@ import pytest
 import pytest_asyncio
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.errors import InvalidRequest, NotFound, ScopeMissing
+from graphmesh_chassis.telemetry import metrics, names
+from graphmesh_chassis.telemetry.metrics import Attributes, Instrument, Observe
 
 from tests.integration.orchestrator.mesh import Mesh, serve_billing, serve_orchestrator
 from tests.integration.orchestrator.test_audit import acts, log_of
@@ -87,6 +89,40 @@ async def test_checks_and_escalations_are_events(mesh: Mesh) -> None:
     assert events[1].validated == pb.Validated(check="amount", faults=["too_high"])
     assert events[3].escalated == pb.Escalated(reason="too_high", to="accounting")
     assert (await decisions(mesh))[1].validated == pb.Validated(check="amount")
+
+
+class Recorded:
+    """The metrics that are recorded."""
+
+    def __init__(self) -> None:
+        self.values: list[tuple[str, float, Mapping[str, str]]] = []
+
+    def add(self, instrument: Instrument, value: float, attributes: Attributes, /) -> None:
+        self.values.append((instrument.name, value, attributes))
+
+    def record(self, instrument: Instrument, value: float, attributes: Attributes, /) -> None:
+        self.values.append((instrument.name, value, attributes))
+
+    def observe(self, instrument: Instrument, observe: Observe, /) -> None:
+        """No gauge is read."""
+
+
+async def test_decisions_and_feedback_are_metrics(mesh: Mesh) -> None:
+    recorded = Recorded()
+    metrics.use(recorded)
+    try:
+        run = await mesh.run("deciding", text="ink", amount=500)
+        await mesh.client.record_feedback(run.run_id, 0.5)
+    finally:
+        metrics.use(None)
+    graph = {names.GRAPH: "deciding"}
+    for expected in (
+        ("graphmesh.routes", 1, {**graph, names.NODE: "check", names.ROUTE: "hand_over"}),
+        ("graphmesh.checks", 1, {**graph, names.CHECK: "amount", names.END: "failed"}),
+        ("graphmesh.escalations", 1, {**graph, names.REASON: "too_high"}),
+        ("graphmesh.feedback", 0.5, graph),
+    ):
+        assert expected in recorded.values
 
 
 async def test_a_stream_of_updates_has_decisions(mesh: Mesh) -> None:

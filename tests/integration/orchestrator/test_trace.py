@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,7 @@ async def test_a_run_with_retries_an_approval_and_a_killed_worker_is_one_trace(t
     attempts = named(spans, "attempt")
     assert [value(span, names.REASON) for span in attempts] == ["", "PROCESS_DIED", ""]
     assert [value(span, names.EPOCH) for span in attempts] == [1, 2, 3]
+    assert [value(span, names.END) for span in attempts] == ["interrupted", "", "success"]
     assert [value(span, names.WAITED_FOR) for span in named(spans, "parked")] == ["the approval of billing.Charge"]
     assert [value(span, names.WAITED_FOR) for span in named(spans, "takeover")] == [
         "a worker, since that of epoch 2 has died"
@@ -195,6 +197,18 @@ async def test_subagent_is_in_the_trace_of_its_caller(tmp_path: Path) -> None:
     [delegate], [inner] = named(spans, "node delegate"), named(spans, "run deciding")
     assert inner.parent_span_id == delegate.span_id
     assert not collectors[0.0].spans
+
+
+async def test_a_delayed_run_states_that_it_waited_for_its_time(tmp_path: Path) -> None:
+    async with traced_mesh(tmp_path, 1) as (mesh, collector):
+        when = datetime.now(UTC) + timedelta(seconds=0.2)
+        run = await mesh.client.create_run("deciding", {"text": "ink", "amount": 5}, schedule_time=when)
+        await mesh.wait(run)
+    spans = collector.of_run(run)
+    require_connected(spans)
+    [parked], [queue] = named(spans, "parked"), named(spans, "queue")
+    assert value(parked, names.WAITED_FOR) == "its time"
+    assert parked.end_time_unix_nano == queue.start_time_unix_nano
 
 
 async def test_nothing_of_a_run_that_is_not_sampled_is_written(tmp_path: Path) -> None:
@@ -243,6 +257,8 @@ async def test_a_run_that_parks_is_written_although_it_is_not_sampled(tmp_path: 
     waits = [value(span, names.WAITED_FOR) for span in named(spans, "parked")]
     assert len(waits) == len(named(spans, "attempt")) - 1
     assert all(wait.startswith("an answer to ") for wait in waits)
+    ends = [value(span, names.END) for span in named(spans, "attempt")]
+    assert ends == ["interrupted"] * len(waits) + ["success"]
 
 
 async def written(collector: Collector, run: pb.Run) -> None:

@@ -31,6 +31,24 @@ def test_nodes_of_subgraphs_have_the_nodes_around_them() -> None:
     assert shown(event)[0].split() == ["outer/inner/step", "0.0", "ms"]
 
 
+def test_decisions_state_what_and_why() -> None:
+    lines = shown(
+        pb.RunEvent(
+            node="draft",
+            route_taken=pb.RouteTaken(destinations=["a", "b"], looked_at={"reason": "", "amount": "5"}),
+        ),
+        pb.RunEvent(node="draft", validated=pb.Validated(check="answer")),
+        pb.RunEvent(node="draft", validated=pb.Validated(check="answer", faults=["tone", "policy"])),
+        pb.RunEvent(node="draft", escalated=pb.Escalated(reason="emergency", to="poison")),
+    )
+    assert [line.split(maxsplit=1)[1] for line in lines] == [
+        '→ a, b  amount=5  reason=""',
+        "✓ answer",
+        "✗ answer: tone, policy",
+        "escalated: emergency → poison",
+    ]
+
+
 @pytest.mark.parametrize("kind", ["custom", "values", "task", "checkpoint", "debug"])
 def test_values_are_shown(kind: str) -> None:
     event = pb.RunEvent(namespace=LEVELS, **{kind: to_struct({"step": "one"})})  # type: ignore[arg-type]
