@@ -7,6 +7,7 @@ from google.rpc import error_details_pb2, status_pb2
 from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.telemetry import names, spans
 from graphmesh_chassis.telemetry.spans import Attributes, Finished, Kind
+from graphmesh_nodes.decisions import RouteTaken
 
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Run
@@ -135,8 +136,8 @@ class EventSpans:
         self._add(call.finished(time, _reason(called.status) if called.status.code else "", "client"))
 
     def _add_route(self, place: Place, taken: pb.RouteTaken, time: int) -> None:
-        looked_at = "  ".join(f"{name}={value}" for name, value in taken.looked_at.items())
-        attributes: Attributes = {names.ROUTE: ", ".join(taken.destinations), names.TRIGGER: looked_at}
+        trigger = RouteTaken(place[1], place[0], taken.condition, taken.destinations, taken.looked_at).trigger
+        attributes: Attributes = {names.ROUTE: ", ".join(taken.destinations), names.TRIGGER: trigger}
         node = self._node(place)
         self._add(self._open("route", node.own if node else self._around(place), time, {**attributes}).finished(time))
 

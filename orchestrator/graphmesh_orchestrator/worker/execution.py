@@ -295,11 +295,12 @@ class Execution:
         """Record a decision of a node, in any thread."""
         if is_traced():
             write_decision(decision)
-        self._graph_stream.put((decision.namespace, "decision", decision))
+        self._graph_stream.decide(decision)
 
     def _add_decision(self, decision: Decision) -> None:
         count_decision(self.run.identity.graph, decision)
-        self.journal.add_event(decision_made(decision), decision.node, namespace=decision.namespace)
+        content = decision_made(decision)
+        self.journal.add_event(content, decision.node, Size(0, len(content.encoded)), decision.namespace)
 
     def _start_node(self, part: Part) -> None:
         name, task_id = part.value["name"], part.value["id"]

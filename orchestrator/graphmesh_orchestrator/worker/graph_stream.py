@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from graphmesh_chassis.large_values import MAX_ELEMENTS, Size, size_of
+from graphmesh_nodes.decisions import Decision
 from graphmesh_nodes.errors import ValueNotStorable
 from graphmesh_nodes.json_values import MAX_BYTES
 from graphmesh_nodes.tool_calls import ToolCalled
@@ -116,11 +117,17 @@ class GraphStream:
         if isinstance(value, ToolCalled):
             self.put((namespace, "custom", value))
             return
-        size = _size_of(value)
+        self._write(Part(namespace, "custom", value, _size_of(value)))
+
+    def decide(self, decision: Decision) -> None:
+        """Write what a node has decided, as `write`."""
+        self._write(Part(decision.namespace, "decision", decision))
+
+    def _write(self, part: Part) -> None:
         if self._is_on_loop and self._is_full(ASYNC_FACTOR):
             rule = "would be one of too many that wait to be stored: await between events"
             raise ValueNotStorable(key="event", rule=rule)
-        self._hand_over(Part(namespace, "custom", value, size))
+        self._hand_over(part)
 
     def wake(self) -> None:
         """Events have been stored: threads that wait for that continue."""

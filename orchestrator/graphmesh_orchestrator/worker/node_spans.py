@@ -70,6 +70,6 @@ def _node_span(task: PregelExecutableTask) -> AbstractContextManager[Span] | Non
 def write_decision(decision: Decision) -> None:
     """Write the span of a route below that of its node, in which this is called."""
     if isinstance(decision, RouteTaken):
-        looked_at = "  ".join(f"{name}={value}" for name, value in decision.looked_at.items())
-        with spans.span("route", attributes={names.ROUTE: ", ".join(decision.destinations), names.TRIGGER: looked_at}):
+        route = {names.ROUTE: ", ".join(decision.destinations), names.TRIGGER: decision.trigger}
+        with spans.span("route", attributes=route):
             pass

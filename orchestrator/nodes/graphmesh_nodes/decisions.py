@@ -13,6 +13,7 @@ MAX_TEXT = 200
 """Characters of a text."""
 MAX_SCANNED = 1_000
 """Characters of a longer text that are redacted before it is cut off, so that no half of a secret is left."""
+MAX_LINE = 1_000
 MAX_ITEMS = 32
 """Values, faults and destinations of one decision; further ones are left out."""
 
@@ -37,6 +38,12 @@ class RouteTaken(Decision):
     looked_at: Mapping[str, str] = field(default_factory=dict)
     """What the condition looked at, as the author names it."""
 
+    @property
+    def trigger(self) -> str:
+        """What the condition looked at, in one line of `MAX_LINE` characters at most."""
+        line = "  ".join(f"{name}={value}" for name, value in self.looked_at.items())
+        return line if len(line) <= MAX_LINE else f"{line[: MAX_LINE - 1]}…"
+
 
 @dataclass(frozen=True)
 class Validated(Decision):
@@ -57,12 +64,15 @@ class Escalated(Decision):
 
 
 def short(text: str) -> str:
-    """Return a text as it may be shown: redacted, and at most `MAX_TEXT` characters of it."""
-    shown = DEFAULT.redact(text[:MAX_SCANNED])
-    return shown if len(shown) <= MAX_TEXT else f"{shown[: MAX_TEXT - 1]}…"
+    """Return a text as it may be shown: redacted, valid Unicode, and at most `MAX_TEXT` characters of it."""
+    redacted = DEFAULT.redact(text[:MAX_SCANNED]).encode(errors="replace").decode()
+    return redacted if len(redacted) <= MAX_TEXT else f"{redacted[: MAX_TEXT - 1]}…"
 
 
 def shorts(texts: Iterable[str]) -> tuple[str, ...]:
+    """Raises TypeError for one text, whose characters would be taken for texts."""
+    if isinstance(texts, str):
+        raise TypeError("several texts are expected, not one")
     return tuple(short(str(text)) for text in [*texts][:MAX_ITEMS])
 
 

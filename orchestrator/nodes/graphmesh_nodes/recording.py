@@ -16,6 +16,10 @@ def record_validation(check: str, faults: Iterable[str] = ()) -> None:
     Args:
         check: its name, such as `answer`.
         faults: what it has found, as names and not as sentences; none where it has passed.
+
+    Raises:
+        TypeError: the faults are one text.
+        ValueNotStorable: an asynchronous node has recorded too much without an `await`.
     """
     _record(lambda node, around: Validated(node, around, short(check), shorts(faults)))
 
@@ -26,6 +30,9 @@ def record_escalation(reason: str, to: str = "") -> None:
     Args:
         reason: a name, such as `emergency`.
         to: the queue, the topic or the node that it goes to.
+
+    Raises:
+        ValueNotStorable: as `record_validation`.
     """
     _record(lambda node, around: Escalated(node, around, short(reason), short(to)))
 

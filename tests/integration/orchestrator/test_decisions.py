@@ -72,7 +72,7 @@ async def test_a_declared_condition_records_what_it_looked_at(mesh: Mesh) -> Non
     }
 
 
-@pytest.mark.parametrize("text", [f"card {CARD}", "x" * 100_000, f"{'x' * 190}{CARD}"])
+@pytest.mark.parametrize("text", [f"card {CARD}", "x" * 100_000, f"{'x' * 190}{CARD}", "🖋" * 9_000])
 async def test_what_is_looked_at_is_redacted_and_bounded(mesh: Mesh, text: str) -> None:
     taken = of_check(await decisions(mesh, text=text))
     assert len(taken.looked_at["text"]) <= 200

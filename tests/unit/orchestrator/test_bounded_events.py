@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from graphmesh_nodes import record_validation
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.events import EventKind
 from graphmesh_orchestrator.worker import event_bounds
@@ -74,11 +75,19 @@ async def test_cancelled_run_ends_while_its_node_waits_for_room() -> None:
         assert (await worker.stopped(run)).status is RunStatus.CANCELLED
 
 
-async def test_async_node_that_does_not_await_is_ended() -> None:
+def write_event(number: int) -> None:
+    get_stream_writer()({"number": number})
+
+
+def write_check(number: int) -> None:
+    record_validation("number", [str(number)])
+
+
+@pytest.mark.parametrize("write_one", [write_event, write_check])
+async def test_async_node_that_does_not_await_is_ended(write_one: Callable[[int], None]) -> None:
     async def write(state: Any) -> Any:
-        writer = get_stream_writer()
         for number in range(ASYNC_FACTOR * MAX_PENDING_EVENTS + 2):
-            writer({"number": number})
+            write_one(number)
         return {}
 
     async with open_orchestrator(sequence(a=write)) as here:
