@@ -1,6 +1,7 @@
 """The contents of events, encoded: what cannot be shown is absent, and named in `not_shown`."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -97,6 +98,12 @@ def decision_made(decision: Decision) -> Content:
         case Escalated(reason=reason, to=to):
             return _content(EventKind.ESCALATED, pb.Escalated(reason=reason, to=to).SerializeToString())
     raise TypeError(type(decision).__name__)
+
+
+def route_not_shown(decision: Decision, reason: str) -> Content:
+    """A route without what it looked at. `reason` begins with a colon."""
+    kind, encoded = decision_made(replace(decision, looked_at={}) if isinstance(decision, RouteTaken) else decision)
+    return Content(kind, encoded + delimited(_NOT_SHOWN, f"{NAMES[kind]}.looked_at{reason}".encode()))
 
 
 def text_delta(text: str) -> Content:

@@ -32,7 +32,13 @@ from graphmesh_orchestrator.checkpoints import NEW_THREAD, RUN_EPOCH, RunEpoch, 
 from graphmesh_orchestrator.leases.in_flight import ActiveRun
 from graphmesh_orchestrator.registry import Graph
 from graphmesh_orchestrator.run_requests import check_run
-from graphmesh_orchestrator.runs.event_contents import decision_made, node_finished, node_started, one_struct
+from graphmesh_orchestrator.runs.event_contents import (
+    decision_made,
+    node_finished,
+    node_started,
+    one_struct,
+    route_not_shown,
+)
 from graphmesh_orchestrator.runs.events import EventKind
 from graphmesh_orchestrator.runs.run import Run, StreamMode
 from graphmesh_orchestrator.runs.server_keys import server_keys
@@ -43,7 +49,7 @@ from graphmesh_orchestrator.worker.failures import node_error, serialized
 from graphmesh_orchestrator.worker.graph_stream import GraphStream, Part
 from graphmesh_orchestrator.worker.journal import Journal
 from graphmesh_orchestrator.worker.langgraph_stream import ModelMessages
-from graphmesh_orchestrator.worker.mode_events import ModeEvents
+from graphmesh_orchestrator.worker.mode_events import TOO_MANY, ModeEvents
 from graphmesh_orchestrator.worker.node_spans import write_decision
 from graphmesh_orchestrator.worker.node_updates import update_of
 from graphmesh_orchestrator.worker.suspension import Suspension
@@ -284,7 +290,7 @@ class Execution:
             case "custom" if isinstance(part.value, ToolCalled):
                 self.journal.add_call(part.value)
             case "decision":
-                self._add_decision(part.value)
+                self._add_decision(part)
             case "custom":
                 return self._add_custom(part) if StreamMode.CUSTOM in self._modes else None
             case _:
@@ -297,9 +303,10 @@ class Execution:
             write_decision(decision)
         self._graph_stream.decide(decision)
 
-    def _add_decision(self, decision: Decision) -> None:
+    def _add_decision(self, part: Part) -> None:
+        decision: Decision = part.value
         count_decision(self.run.identity.graph, decision)
-        content = decision_made(decision)
+        content = decision_made(decision) if not part.is_left_out else route_not_shown(decision, TOO_MANY)
         self.journal.add_event(content, decision.node, Size(0, len(content.encoded)), decision.namespace)
 
     def _start_node(self, part: Part) -> None:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from graphmesh_chassis.large_values import MAX_ELEMENTS, Size, size_of
-from graphmesh_nodes.decisions import Decision
+from graphmesh_nodes.decisions import Decision, RouteTaken
 from graphmesh_nodes.errors import ValueNotStorable
 from graphmesh_nodes.json_values import MAX_BYTES
 from graphmesh_nodes.tool_calls import ToolCalled
@@ -117,17 +117,28 @@ class GraphStream:
         if isinstance(value, ToolCalled):
             self.put((namespace, "custom", value))
             return
-        self._write(Part(namespace, "custom", value, _size_of(value)))
+        size = _size_of(value)
+        self._require_room()
+        self._hand_over(Part(namespace, "custom", value, size))
 
     def decide(self, decision: Decision) -> None:
-        """Write what a node has decided, as `write`."""
-        self._write(Part(decision.namespace, "decision", decision))
+        """Write what a node has decided, as `write`. A route is no act of a node: its values are left out instead."""
+        is_left_out = False
+        if isinstance(decision, RouteTaken):
+            is_left_out = self._has_no_room
+        else:
+            self._require_room()
+        self._hand_over(Part(decision.namespace, "decision", decision, is_left_out=is_left_out))
 
-    def _write(self, part: Part) -> None:
-        if self._is_on_loop and self._is_full(ASYNC_FACTOR):
+    @property
+    def _has_no_room(self) -> bool:
+        """Whether an asynchronous node, which cannot wait, is too far ahead of the database."""
+        return self._is_on_loop and self._is_full(ASYNC_FACTOR)
+
+    def _require_room(self) -> None:
+        if self._has_no_room:
             rule = "would be one of too many that wait to be stored: await between events"
             raise ValueNotStorable(key="event", rule=rule)
-        self._hand_over(part)
 
     def wake(self) -> None:
         """Events have been stored: threads that wait for that continue."""

@@ -4,6 +4,10 @@ import asyncio
 from collections.abc import Awaitable
 
 import pytest
+from graphmesh.orchestrator import v1 as pb
+from graphmesh_nodes import RouteTaken, Validated
+from graphmesh_nodes.errors import ValueNotStorable
+from graphmesh_orchestrator.runs.event_contents import route_not_shown
 from graphmesh_orchestrator.worker.event_bounds import MAX_PENDING_BYTES
 from graphmesh_orchestrator.worker.graph_stream import ASYNC_FACTOR, GraphStream, Part
 
@@ -58,3 +62,17 @@ async def test_part_that_cannot_be_recorded_ends_the_graph_with_its_error() -> N
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0
+
+
+async def test_routes_have_no_values_where_there_is_no_room_and_checks_are_refused() -> None:
+    """A route is no act of a node, which could wait, and ends no run."""
+    recorder, taken = Recorder(), RouteTaken("draft", (), "after", ("send",), {"amount": "5"})
+    async with GraphStream(recorder, lambda factor: factor == ASYNC_FACTOR) as stream:
+        stream.decide(taken)
+        with pytest.raises(ValueNotStorable, match="await between events"):
+            stream.decide(Validated("draft", (), "tone"))
+    [part] = recorder.parts
+    assert part.is_left_out
+    event = pb.RunEvent.FromString(route_not_shown(part.value, ": too many").encoded)
+    assert event.route_taken == pb.RouteTaken(condition="after", destinations=["send"])
+    assert event.not_shown == "route_taken.looked_at: too many"

@@ -225,4 +225,6 @@ async def test_values_of_a_subgraph_are_left_out_while_too_many_events_wait() ->
     reasons = [event.not_shown for event in shown if event.not_shown]
     assert run.status is RunStatus.SUCCESS
     assert {*reasons} == {"values: too many events wait to be stored"}
+    routes = [event for event in events_of_rows(rows) if event.kind is EventKind.ROUTE_TAKEN]
+    assert len(routes) == steps
     assert sum(len(row["data"]) for row in rows) < (2 * ASYNC_FACTOR) * size
