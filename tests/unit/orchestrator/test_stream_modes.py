@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from graphmesh_nodes.routes import record_routes
 from graphmesh_nodes.unsaved_graphs import allow_unsaved_graphs
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.events import EventKind
@@ -197,6 +198,7 @@ async def test_values_have_the_state_and_the_output_its_own_channels() -> None:
 async def test_values_of_a_subgraph_are_left_out_while_too_many_events_wait() -> None:
     """It stores no checkpoints for which it would wait, so that nothing else bounds what it is ahead."""
     allow_unsaved_graphs()
+    record_routes()
     steps, size, ended = 40, 1_000_000, asyncio.Event()
 
     async def grows(state: State) -> Any:
