@@ -82,7 +82,7 @@ def _overrides(value: Any) -> Any:
     return Overrides.parse(value) if isinstance(value, str) else value
 
 
-def _address(value: str) -> str:
+def target(value: str) -> str:
     """Check `host:port`: gRPC would silently take the lowest 16 bits of a larger number as the port."""
     host, _, port = value.rpartition(":")
     if not host or not port.isdecimal() or int(port) > MAX_PORT:
@@ -132,7 +132,7 @@ class ServerSettings(BaseSettings):
 
     model_config = settings_config("GRAPHMESH_")
 
-    listen: Annotated[str, AfterValidator(_address)] = Field(
+    listen: Annotated[str, AfterValidator(target)] = Field(
         default="127.0.0.1:0", description="host:port to listen on; port 0 takes a free port"
     )
     policy: Annotated[Overrides, NoDecode, BeforeValidator(_overrides)] = Field(
@@ -188,6 +188,9 @@ class ServerSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     traces: Literal["off", "console", "otlp"] = Field(default="off", description="where spans go")
     otlp_endpoint: str = Field(default="http://127.0.0.1:4317", description="the OTLP/gRPC collector, for traces=otlp")
+    otlp_headers: SecretStr = Field(
+        default=SecretStr(""), description="the headers of exports, as name=value,name=value: the key of a collector"
+    )
     span_folder: Path | None = Field(
         default=None,
         description="a folder of the local disk where spans are kept until they are exported, also after SIGKILL",

@@ -28,6 +28,7 @@ from graphmesh_local.spawning import Spawner, spawn_process
 from graphmesh_local.state_folder import DEFAULT_STATE, MeshState, ProcessState, StateFolder
 from graphmesh_local.supervisor import OnDeath, Supervisor
 from graphmesh_local.topology_watcher import MeshSource, applying_edits, own_listeners
+from graphmesh_local.trace_receiver import TraceReceiver
 
 PROJECT = Path("langgraph.json")
 """The project of the graphs, unless the setting names another one."""
@@ -93,6 +94,7 @@ async def running_mesh(
     settings: Mapping[str, str] | None = None,
     process_settings: Mapping[str, Mapping[str, str]] | None = None,
     reroute: Callable[[Mesh], Mesh] = lambda mesh: mesh,
+    receiver: bool = False,
     spawn: Spawner = spawn_process,
     on_change: Callable[[Child], None] = lambda child: None,
     notify: Notify = lambda text: None,
@@ -107,6 +109,7 @@ async def running_mesh(
         process_settings: further ones of single servers, by the names of their processes: `billing`, `orchestrator-2`.
         reroute: returns the mesh as Envoy is to have it: with proxies between it and the servers. Tokens of calls and
             mutual TLS are added to it, and tokens at the edge, unless an authenticating proxy is in front of it.
+        receiver: start a receiver of spans, and trace, unless mesh.yaml has a collector.
         on_change: called with each process that starts, becomes ready or dies.
         notify: called with the result of each edit of mesh.yaml, each change of an external service's health, and
             each service without TLS.
@@ -128,7 +131,8 @@ async def running_mesh(
     path = mesh_file or default_mesh_file()
     has_roles = are_roles_of_graphs(mesh_file, graphs)
     project = Path(graphs or PROJECT)
-    source = MeshSource(path, environment, free_ports, as_envoy_has_it, project, also=[folder.revoked])
+    extend = TraceReceiver().added_to if receiver else lambda mesh: mesh
+    source = MeshSource(path, environment, free_ports, as_envoy_has_it, project, also=[folder.revoked], extend=extend)
     mesh = source.start()
     with folder.locked():
         _check_identity(mesh, settings or {})

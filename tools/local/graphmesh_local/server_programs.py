@@ -20,6 +20,7 @@ from graphmesh_mesh.topology import Mesh
 from graphmesh_local.child_process import Program
 from graphmesh_local.probes import grpc_health_probe, http_probe
 from graphmesh_local.state_folder import StateFolder
+from graphmesh_local.trace_receiver import export_settings
 
 ORCHESTRATOR = "orchestrator"
 DATA_FILES = {"sql": {"SAMPLE": "sample-warehouse.db"}}
@@ -226,6 +227,7 @@ def _environment(mesh: Mesh, name: str, service: Service, listener: Listener, fo
     settings |= {"LISTEN": listener.target, "POLICY": service.overrides.dump(), "VALIDATE_RESPONSES": "true"}
     if proxy := mesh.egress_listeners.get(name):
         settings["EGRESS"] = f"http://{local_address(proxy)}"
+    settings |= export_settings(mesh, name, folder)
     if service.replicas > 1:
         settings["LINGER_SECONDS"] = str(LINGER_SECONDS)
     if (tls := mesh.mesh.tls) and service.has_mutual_tls:

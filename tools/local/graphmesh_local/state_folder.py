@@ -96,6 +96,8 @@ class StateFolder:
         """The private key of call tokens."""
         self.call_keys = self.path / PUBLIC
         """The public keys of call tokens."""
+        self.spans = self.path / "spans"
+        """What processes have not exported of their spans."""
         self.certificates = self.path / "certificates"
         """The authority of the mesh and the certificates of its workloads, unless mesh.yaml names another folder."""
         self._file = self.path / "mesh.json"

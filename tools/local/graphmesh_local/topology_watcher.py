@@ -40,13 +40,16 @@ class MeshSource:
         reroute: Callable[[Mesh], Mesh] = lambda mesh: mesh,
         project: Path | None = None,
         also: Sequence[Path] = (),
+        extend: Callable[[Mesh], Mesh] = lambda mesh: mesh,
     ) -> None:
         """
         Args:
             reroute: returns the mesh as Envoy is to connect to it.
             project: the langgraph.json with the names of the graphs, where that is known.
             also: further files that `reroute` reads.
+            extend: returns the mesh with what is started beside it.
         """
+        self._extend = extend
         self._also = also
         self._project = project
         self.path = path
@@ -73,7 +76,7 @@ class MeshSource:
             MeshError: a file breaks a rule, or names servers on other machines.
         """
         self._read = []
-        mesh = load(self.path, self._environment, self._read)
+        mesh = self._extend(load(self.path, self._environment, self._read))
         if self._free_ports:
             return mesh.on_loopback(self._ports().__next__)
         if remote := [f"{name}: {one.address}" for name, one in own_services(mesh).items() if one.is_dns_name]:

@@ -18,6 +18,7 @@ from graphmesh_mesh.mesh_files import ENVIRONMENTS, INCLUDE, SERVICES, MeshFiles
 from graphmesh_mesh.mutual_tls import MutualTls
 from graphmesh_mesh.roles import ALL, APPROVALS, Contracts, RolesFile
 from graphmesh_mesh.service import Listener, Model, Service, ShortName
+from graphmesh_mesh.telemetry import Telemetry
 
 PRODUCTION = "production"
 """The environment in which nothing is without protection unless it states that itself."""
@@ -89,6 +90,8 @@ class Mesh(Model):
     """The issuers of tokens. None: the edge refuses all calls, unless `graphmesh up` adds an issuer of its own."""
     egress: Egress | None = None
     """The hosts outside of the mesh that workloads may call. None: they call them without Envoy, all of them."""
+    telemetry: Telemetry | None = None
+    """Where spans go. None: nothing is traced, unless `graphmesh up` adds its receiver."""
     roles: RolesFile | None = None
     """The rights of the roles of callers. None: `graphmesh up` has one, `admin`, which may do all of it."""
 
@@ -241,6 +244,7 @@ class Mesh(Model):
                 "identity": self.identity,
                 "roles": self.roles,
                 "egress": self.egress and self.egress.on_loopback(free_port),
+                "telemetry": self.telemetry,
             }
         )
 

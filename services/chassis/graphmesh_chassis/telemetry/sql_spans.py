@@ -14,7 +14,9 @@ from graphmesh_chassis.telemetry.spans import Finished
 
 BEGAN = "graphmesh_began"
 """Where the beginning of a statement is in SQLAlchemy's context of it."""
-TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+([A-Za-z_][\w.]{0,62})", re.IGNORECASE)
+TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?!SET\b)([A-Za-z_][\w.]{0,62})", re.IGNORECASE)
+CONTROL = frozenset({"SAVEPOINT", "RELEASE", "ROLLBACK"})
+"""Statements that are no spans: they take no time."""
 LITERAL = re.compile(r"'[^']*(?:'|$)")
 MAX_TABLES = 4
 MAX_STATEMENT = 4_000
@@ -52,6 +54,8 @@ def record_statements(engine: Engine) -> None:
 
 def _emit(system: str, statement: str, parent: str, began: int, reason: str = "") -> None:
     text = summary(statement)
+    if text in CONTROL:
+        return
     attributes = {names.DB_SYSTEM: system, names.DB_OPERATION: text.partition(" ")[0], names.DB_STATEMENT: text}
     own = spans.below(parent)
     spans.emit(Finished(text, own, parent, began, time.time_ns(), "client", attributes, reason))

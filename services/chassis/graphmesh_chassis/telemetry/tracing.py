@@ -149,4 +149,5 @@ def _exporter(settings: ServerSettings) -> SpanExporter:
         return ConsoleSpanExporter()
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-    return OTLPSpanExporter(endpoint=settings.otlp_endpoint, timeout=EXPORT_SECONDS)
+    headers = settings.otlp_headers.get_secret_value()
+    return OTLPSpanExporter(endpoint=settings.otlp_endpoint, timeout=EXPORT_SECONDS, headers=headers or None)

@@ -49,7 +49,9 @@ async def _demo(console: Console, stay: bool) -> bool:
     began = time.monotonic()
     StateFolder(STATE).delete()
     console.print(Rule("Starting Envoy, six tool services and the orchestrator"))
-    async with running_mesh(state=STATE, free_ports=True, on_change=partial(_show_ready, console)) as mesh:
+    async with running_mesh(
+        state=STATE, free_ports=True, receiver=True, on_change=partial(_show_ready, console)
+    ) as mesh:
         async with mesh_target("", STATE).channel() as channel:
             console.print(Text(f"  a small shop: {await load_sample_shop(channel)}", style="dim"))
         succeeded = True

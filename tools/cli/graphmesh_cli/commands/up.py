@@ -89,6 +89,7 @@ def up(
         notify=display.notify,
         orchestrator_python=partial(_interpreter, _project(graphs), display, without or []),
         settings=_settings(graphs, environment, without or [], reload=reload),
+        receiver=True,
         reroute=_waiting_at_edge if reload else lambda mesh: mesh,
     )
     files = ProjectFiles(_project(graphs), state) if reload else None

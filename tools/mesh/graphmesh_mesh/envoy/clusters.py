@@ -21,6 +21,7 @@ from graphmesh_mesh.envoy.documents import (
 from graphmesh_mesh.envoy.egress import egress_clusters
 from graphmesh_mesh.envoy.limits import DEFAULT_LIMITS, Limits
 from graphmesh_mesh.envoy.tokens import jwks_clusters
+from graphmesh_mesh.envoy.tracing import collector_clusters
 from graphmesh_mesh.service import Service
 from graphmesh_mesh.tls import Tls, is_ip_address
 from graphmesh_mesh.topology import Mesh
@@ -69,7 +70,8 @@ def cds(mesh: Mesh, settings: ClusterSettings = DEFAULT_SETTINGS) -> Document:
     ]
     keys = jwks_clusters(mesh.identity, mesh.egress) if mesh.identity else []
     outside = egress_clusters(mesh.egress) if mesh.egress else []
-    return {"resources": [*at_mesh, *at_edge, *keys, *outside]}
+    collector = collector_clusters(mesh.telemetry) if mesh.telemetry else []
+    return {"resources": [*at_mesh, *at_edge, *keys, *outside, *collector]}
 
 
 def cluster(

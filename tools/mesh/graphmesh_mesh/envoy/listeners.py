@@ -29,6 +29,7 @@ from graphmesh_mesh.envoy.replies import client_replies, grpc_codes, mesh_replie
 from graphmesh_mesh.envoy.routes import caller_headers
 from graphmesh_mesh.envoy.scopes import required_scopes
 from graphmesh_mesh.envoy.tokens import OUR_HEADERS, identified_callers
+from graphmesh_mesh.envoy.tracing import traced_requests, tracing
 from graphmesh_mesh.envoy.workloads import known_workloads
 from graphmesh_mesh.mutual_tls import MutualTls
 from graphmesh_mesh.service import Listener
@@ -74,6 +75,7 @@ def edge_listener(mesh: Mesh, limits: Limits) -> Document:
         filters,
         local_reply_config=client_replies(mesh, limits.edge.body_bytes),
         use_remote_address=True,
+        **tracing(mesh, "edge"),
         path_with_escaped_slashes_action="REJECT_REQUEST",
         **http,
     )
@@ -90,7 +92,8 @@ def mesh_listener(mesh: Mesh, limits: Limits) -> Document:
         router(),
     ]
     replies = mesh_replies(denies_workloads=tls is not None)
-    connections = manager("mesh", filters, local_reply_config=replies, **http_limits(limits.mesh, limits.process))
+    options = {**tracing(mesh, "mesh"), **http_limits(limits.mesh, limits.process)}
+    connections = manager("mesh", filters, local_reply_config=replies, **options)
     plain = listener("mesh", mesh.mesh, connections, limits.mesh)
     return with_mutual_tls(plain, tls, limits.mesh) if tls else plain
 
@@ -199,9 +202,10 @@ def http_limits(limits: ListenerLimits, process: ProcessLimits, **common: Any) -
 
 def remove_identity_headers(mesh: Mesh) -> Document:
     if mesh.edge.identity == "tokens":
-        return request_mutations([*PARSED, OUR_HEADERS])
+        return request_mutations([*PARSED, *traced_requests(mesh, [OUR_HEADERS])])
     kept = (*caller_headers(mesh), CLIENT_HEADER) if mesh.edge.identity == "forwarded" else ()
-    return request_mutations([*PARSED, *({"remove": header} for header in IDENTITY_HEADERS if header not in kept)])
+    removed: list[Document] = [{"remove": header} for header in IDENTITY_HEADERS if header not in kept]
+    return request_mutations([*PARSED, *traced_requests(mesh, removed)])
 
 
 def remove_parsed_headers() -> Document:
