@@ -38,7 +38,7 @@ clients keep open never make it refuse the small requests of others."""
 LARGE_STREAM_POWER = 20
 """The binary logarithm of the smallest buffer of a stream that may be reset: 1 MiB."""
 CONNECTIONS = "envoy.resource_monitors.global_downstream_max_connections"
-REFRESH_SECONDS = 0.1
+REFRESH_SECONDS = 0.02
 CROWDED_PERCENT = 1
 """The part of the idle time that remains where there are twice as many connections as a crowd."""
 HEADER = "# Rendered from deploy/mesh.yaml and the protos by `graphmesh render envoy`; edits are overwritten.\n"
