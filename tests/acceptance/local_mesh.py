@@ -240,13 +240,26 @@ class LocalMesh(MeshClient):
 
 @asynccontextmanager
 async def start_mesh(
-    folder: Path, spawn: Spawner, mesh_file: Path = MESH_FILE, settings: Mapping[str, str] | None = None
+    folder: Path,
+    spawn: Spawner,
+    mesh_file: Path = MESH_FILE,
+    settings: Mapping[str, str] | None = None,
+    *,
+    receiver: bool = False,
 ) -> AsyncIterator[LocalMesh]:
-    """Run a mesh with empty databases; the death of one process does not stop the others."""
+    """Run a mesh with empty databases; the death of one process does not stop the others.
+
+    With `receiver` it is traced, as by `graphmesh up`.
+    """
     state = folder / "state"
     async with (
         running_mesh(
-            mesh_file, state, free_ports=True, on_death=OnDeath.CONTINUE, settings=settings, spawn=spawn
+            *(mesh_file, state),
+            free_ports=True,
+            on_death=OnDeath.CONTINUE,
+            settings=settings,
+            receiver=receiver,
+            spawn=spawn,
         ) as running,
         running.channel() as channel,
     ):
