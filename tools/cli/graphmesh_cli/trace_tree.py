@@ -65,7 +65,7 @@ class Node:
         read, written = (values.get(name, 0) for name in TOKENS)
         tokens = [f"{read:g} + {written:g} tokens"] if MODEL_CALL in values else []
         cost = values.get(COST)
-        money = [f"${cost:.6f}"] if isinstance(cost, float | int) and MODEL_CALL in values else []
+        money = [f"${cost:.6f}"] if isinstance(cost, float | int) and cost and MODEL_CALL in values else []
         further = [f"{label} {_text(values[name])}" for name, label in SHOWN.items() if _is_told(values, name)]
         return [*tokens, *money, *further]
 

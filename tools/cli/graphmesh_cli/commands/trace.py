@@ -87,7 +87,7 @@ def show(target: Console, roots: Sequence[Node]) -> None:
         table.add_row(_name(depth, node), _bar(node, begin, whole), _duration(node.seconds), _notes(node))
     target.print(table)
     tokens, cost = totals(roots)
-    spent = f", {tokens} tokens, ${cost:.6f}" if tokens else ""
+    spent = (f", {tokens} tokens" if tokens else "") + (f", ${cost:.6f}" if cost else "")
     target.print(f"{len(lines)} lines, {_duration(whole).strip()}{spent}", style="dim")
 
 
