@@ -23,10 +23,12 @@ log = structlog.get_logger("graphmesh.runs")
 
 MAX_WAITING = 200
 """Runs whose traces are to be written; of further ones they are dropped."""
+MAX_OF_TENANT = 50
+"""The same of one tenant, so that its failures do not drop the traces of others."""
 BATCHES = 100
 """Batches of events that are read at a time."""
-MAX_PAGES = 100
-"""Pages of events of one run that are read at most; a page has 2 MiB at most."""
+MAX_PAGES = 16
+"""Pages of events of one run that are read at most, of 2 MiB at most; what follows is left out."""
 DROPPED = "DROPPED"
 KEPT = counter(
     "graphmesh.traces.kept",
@@ -74,7 +76,8 @@ class LateTraces:
         reason = self._bounds.reason_to_keep(run)
         if not reason:
             return
-        if len(self._waiting) >= MAX_WAITING:
+        of_tenant = sum(waiting.identity.tenant == run.identity.tenant for waiting, _ in self._waiting)
+        if len(self._waiting) >= MAX_WAITING or of_tenant >= MAX_OF_TENANT:
             reason = DROPPED
         else:
             self._waiting.append((run, trace))
@@ -110,6 +113,7 @@ class LateTraces:
                 break
             await convert_aside(True, _add_all, made, page.batches)
             after = page.batches[-1].last_seq
+        made.left_out += max(0, run.accounting.last_seq - after)
         for number, span in enumerate(made.finish()):
             spans.emit(span)
             if number % 100 == 99:

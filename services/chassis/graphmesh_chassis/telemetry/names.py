@@ -71,7 +71,7 @@ TRIGGER = "graphmesh.trigger"
 CHECK = "graphmesh.check"
 """A check of a graph, by its name."""
 LEFT_OUT = "graphmesh.left_out"
-"""Spans of a run that its trace has no room for."""
+"""Spans of a run that its trace has no room for, or events of which none were made."""
 SIGNAL = "graphmesh.signal"
 """Spans, metrics or logs."""
 
