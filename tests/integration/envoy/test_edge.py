@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,20 @@ async def test_the_edge_removes_identity_headers(envoy: EnvoyHarness) -> None:
         assert not SPOOFED.keys() & received.metadata.keys()
         assert keep.items() <= received.metadata.items()
     assert len(envoy.replica.received) == 2
+
+
+async def test_the_edge_states_where_a_trace_begins(envoy: EnvoyHarness) -> None:
+    """By headers of its own, which no client sets, but for the id of a run's span; also where Envoy has none."""
+    sent, own = f"00-{'a' * 32}-{'b' * 16}-01", "b" * 16
+    forged = {"x-graphmesh-client-trace": "forged", "x-graphmesh-edge-start": "1.0", "x-kept-run-span": "c" * 16}
+    await envoy.edge(headers={**forged, "traceparent": sent, "x-graphmesh-run-span": own})
+    await envoy.edge(headers=forged)
+    with_trace, without = (received.metadata for received in envoy.replica.received)
+    assert (with_trace["x-graphmesh-client-trace"], with_trace["x-graphmesh-run-span"]) == (sent, own)
+    assert float(str(with_trace["x-graphmesh-edge-start"])) > time.time() - 600
+    assert "x-graphmesh-run-span" not in without
+    assert without.get("x-graphmesh-client-trace", "") != "forged"
+    assert "x-kept-run-span" not in with_trace.keys() | without.keys()
 
 
 async def test_an_edge_behind_an_authenticating_proxy_forwards_the_caller(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ NOT_SAMPLED = (TRACEPARENT, "00-" + "f" * 32 + "-" + "f" * 16 + "-00")
 SAMPLED = frozenset("13579bdf")
 """The last hexadecimal digits of a `traceparent` with the sampled flag."""
 
+SPAN_ID = 16
+"""Characters of the id of a span."""
 MILLION = 1_000_000
 
 _traced: ContextVar[bool | None] = ContextVar("graphmesh_traced", default=None)
@@ -30,7 +32,7 @@ def decide(headers: metadata.Metadata, ratio: float) -> bool:
     """
     parent = metadata.text(headers, TRACEPARENT)
     traced = parent[-1:] in SAMPLED if parent else random.random() < ratio
-    if traced and parent and metadata.RUN_SPAN in headers:
+    if traced and parent and len(metadata.text(headers, metadata.RUN_SPAN)) == SPAN_ID:
         traced = is_drawn(parent[3:35], ratio)
     _traced.set(traced)
     return traced

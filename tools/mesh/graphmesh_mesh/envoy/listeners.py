@@ -202,10 +202,10 @@ def http_limits(limits: ListenerLimits, process: ProcessLimits, **common: Any) -
 
 def remove_identity_headers(mesh: Mesh) -> Document:
     if mesh.edge.identity == "tokens":
-        return request_mutations([*PARSED, *traced_requests(mesh, [OUR_HEADERS])])
+        return request_mutations([*PARSED, *traced_requests([OUR_HEADERS])])
     kept = (*caller_headers(mesh), CLIENT_HEADER) if mesh.edge.identity == "forwarded" else ()
     removed: list[Document] = [{"remove": header} for header in IDENTITY_HEADERS if header not in kept]
-    return request_mutations([*PARSED, *traced_requests(mesh, removed)])
+    return request_mutations([*PARSED, *traced_requests(removed)])
 
 
 def remove_parsed_headers() -> Document:

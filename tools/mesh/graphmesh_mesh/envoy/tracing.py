@@ -48,10 +48,11 @@ def tracing(mesh: Mesh, name: str) -> dict[str, Any]:
     }
 
 
-def traced_requests(mesh: Mesh, removed: list[Document]) -> list[Document]:
-    """Return the mutations of requests at the edge that remove headers, and keep and set those of traces."""
-    if mesh.telemetry is None or mesh.telemetry.collector is None:
-        return removed
+def traced_requests(removed: list[Document]) -> list[Document]:
+    """Return the mutations of requests at the edge that remove headers, and keep and set those of traces.
+
+    Also where Envoy itself exports no spans: servers may, by settings of their own.
+    """
     aside = _set(KEPT, f"%REQ({RUN_SPAN})%")
     back = _set(RUN_SPAN, f"%REQ({KEPT})%")
     ours = [_set(CLIENT_TRACE, "%REQ(TRACEPARENT)%"), _set(EDGE_START, "%START_TIME(%s.%9f)%")]
