@@ -13,6 +13,7 @@ from graphmesh_chassis.customers import check_response_of, require_customer
 from graphmesh_chassis.effect_key import EffectKey
 from graphmesh_chassis.errors import Cancelled, GraphmeshError, InvalidResponse
 from graphmesh_chassis.telemetry import names, spans
+from graphmesh_chassis.telemetry.metrics import histogram
 from graphmesh_contracts import Idempotency, Method, MethodPolicy, Rpc, StreamingRpc
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import NS_SEP
@@ -26,6 +27,12 @@ from graphmesh_nodes.effects import effect_key, require_write_ahead
 from graphmesh_nodes.retries import RetryingCall
 from graphmesh_nodes.tool_calls import ToolCalled
 
+CALLS = histogram(
+    "graphmesh.tool.call.duration",
+    "s",
+    "Calls of tools by graphs, with all of their attempts, by the reason of their error",
+    (names.TOOL, names.REASON),
+)
 FAILED_USAGE = ("input_tokens", "output_tokens", "cost_micro_usd")
 """The data of the model service's errors that state what a call has used."""
 
@@ -191,6 +198,7 @@ def tool_span(
 
 def record_call(context: RunContext, called: ToolCalled) -> None:
     """Record a call of the present node, and send it to the run's custom stream."""
+    CALLS.record(called.seconds, {names.TOOL: called.tool, names.REASON: called.error.reason if called.error else ""})
     context.recorder.call_ended(called)
     get_runtime().stream_writer(called)
 

@@ -8,6 +8,7 @@ from typing import Any
 from graphmesh_chassis.channel import Headers
 from graphmesh_chassis.errors import DependencyError, GraphmeshError
 from graphmesh_chassis.telemetry import names, spans
+from graphmesh_chassis.telemetry.metrics import counter
 from graphmesh_contracts import Idempotency, Method, MethodPolicy
 
 from graphmesh_nodes.context import RunContext
@@ -19,6 +20,12 @@ MAX_BACKOFF_SECONDS = 2.0
 RESOLVE_SECONDS = 60.0
 """Time to resolve the outcome of an effect that an earlier epoch, or an earlier run, may have sent."""
 
+ATTEMPTS = counter(
+    "graphmesh.tool.attempts",
+    "{attempt}",
+    "Attempts of calls of tools that have failed, by the reason of their error: what was retried, and what was not",
+    (names.TOOL, names.REASON),
+)
 RETRIED_BY_ENVOY = frozenset({"UF", "UH", "UO", "NR", "RL"})
 """The response flags of calls that never reached a service. Envoy owns their retries, and has given up."""
 
@@ -79,7 +86,7 @@ class RetryingCall:
                     channel = self._context.channel
                     return await channel.unary(self._rpc, request, deadline=deadline, headers=attempt_headers)
             except GraphmeshError as error:
-                self._on_failure(error)
+                self._count_failure(error)
                 self._may_have_happened |= error.may_have_happened
                 backoff = self._backoff_after(error)
                 if backoff is None:
@@ -106,11 +113,15 @@ class RetryingCall:
                             yield response
                 return
             except GraphmeshError as error:
-                self._on_failure(error)
+                self._count_failure(error)
                 backoff = None if has_begun else self._backoff_after(error)
                 if backoff is None:
                     raise
             await self._context.clock.sleep(backoff)
+
+    def _count_failure(self, error: GraphmeshError) -> None:
+        ATTEMPTS.add(1, {names.TOOL: self._rpc.tool, names.REASON: error.reason})
+        self._on_failure(error)
 
     def _span(self) -> AbstractContextManager[spans.Span]:
         """Trace an attempt."""

@@ -112,6 +112,10 @@ class Database:
         self._writers = Admission(1, 0) if self.is_sqlite else self._places
         self._single_statement_connections: list[SingleStatementConnection] = []
 
+    @property
+    def connections_in_use(self) -> int:
+        return self._places.active if self._writers is self._places else self._places.active + self._writers.active
+
     def insert(self, table: Table) -> Insert:
         """An INSERT into `table` that can have an ON CONFLICT clause."""
         return dialect_insert(self._engine.dialect, table)

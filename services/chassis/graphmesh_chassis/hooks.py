@@ -33,9 +33,11 @@ from graphmesh_chassis.errors import (
     GraphmeshError,
     Internal,
     MalformedMessage,
+    OutcomeUnknown,
 )
 from graphmesh_chassis.identity import Caller, IdentityMode
 from graphmesh_chassis.large_values import convert_aside
+from graphmesh_chassis.server_metrics import CALLS, EFFECTS
 from graphmesh_chassis.status import to_grpc
 from graphmesh_chassis.telemetry import names
 from graphmesh_chassis.tenant_turns import work_for
@@ -105,12 +107,14 @@ async def telemetry(proceed: Proceed, call: Call) -> None:
         code, reason = call.refusal or ("CANCELLED", "CANCELLED")
         raise
     finally:
+        seconds = time.monotonic() - began
+        CALLS.record(seconds, {names.METHOD: call.path[1:], names.REASON: reason})
         if log.is_enabled_for(logging.INFO):
             fields = {
                 names.METHOD: call.path,
                 names.CODE: code,
                 names.REASON: reason,
-                names.DURATION_MS: round((time.monotonic() - began) * 1000, 2),
+                names.DURATION_MS: round(seconds * 1000, 2),
                 names.TENANT: call.caller.tenant,
                 names.RUN: call.header(metadata.RUN),
                 names.THREAD: call.header(metadata.THREAD),
@@ -294,6 +298,12 @@ async def effects(proceed: Proceed, call: Call) -> None:
     call.effect_key, call.epoch = EffectKey.of(call.headers), Epoch.of(call.headers)
     try:
         await proceed(call)
+    except OutcomeUnknown:
+        EFFECTS.add(1, {names.METHOD: call.path[1:], names.END: "unknown"})
+        raise
     except Replay as replay:
+        EFFECTS.add(1, {names.METHOD: call.path[1:], names.END: "replayed"})
         call.context.set_trailing_metadata(((metadata.REPLAYED, "true"),))
         call.response, call.validates_responses = call.response_type.FromString(replay.response), False
+    else:
+        EFFECTS.add(1, {names.METHOD: call.path[1:], names.END: "claimed"})

@@ -29,6 +29,7 @@ class LoopLag:
         self._now, self._sleep = now, sleep
         self.longest = 0.0
         """Seconds, since the server began."""
+        self._untaken = 0.0
         self._unlogged = 0.0
         self._logged_at = float("-inf")
 
@@ -39,8 +40,13 @@ class LoopLag:
             await self._sleep(INTERVAL_SECONDS)
             self._add(self._now() - due)
 
+    def take(self) -> float:
+        """Return the longest lag since the call before, in seconds."""
+        taken, self._untaken = self._untaken, 0.0
+        return taken
+
     def _add(self, lag: float) -> None:
-        self.longest = max(self.longest, lag)
+        self.longest, self._untaken = max(self.longest, lag), max(self._untaken, lag)
         self._unlogged = max(self._unlogged, lag)
         if self._unlogged >= WARNING_SECONDS and self._now() - self._logged_at >= LOG_SECONDS:
             log.warning("event loop blocked", **{names.LAG_MS: round(self._unlogged * 1000, 1)})

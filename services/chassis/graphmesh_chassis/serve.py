@@ -10,8 +10,8 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
@@ -38,6 +38,7 @@ from graphmesh_chassis.logs import configure_logs
 from graphmesh_chassis.loop_lag import LoopLag
 from graphmesh_chassis.rated import open_rates, rated, rated_services
 from graphmesh_chassis.running import Drain, Running, StopSignals
+from graphmesh_chassis.server_metrics import observe_server
 from graphmesh_chassis.settings import BadSetting, ServerSettings, check_arguments
 from graphmesh_chassis.telemetry import spans
 
@@ -186,18 +187,36 @@ async def _stop_tasks() -> None:
 
 async def _serve(name: str, build: Build[SettingsT], settings: SettingsT) -> None:
     signals = StopSignals()
-    async with build(settings) as servable, serving(name, servable, settings) as running:
-        gc.freeze()  # what is loaded by now lives as long as the server; the garbage collector need not scan it
-        log.info("listening", address=running.address, services=[service.name for service in servable.services])
-        stopped = asyncio.create_task(signals.first.wait(), name="first signal")
-        await asyncio.wait((stopped, running.tasks), return_when=asyncio.FIRST_COMPLETED)
-        if running.tasks.done():
-            stopped.cancel()
-            running.tasks.result()
-        await running.linger(signals, settings.linger_seconds)
-        log.info("draining", seconds=settings.drain_seconds)
-        await running.drain(signals, settings.drain_seconds)
+    with _metrics(settings) as metrics_at:
+        async with build(settings) as servable, serving(name, servable, settings) as running:
+            gc.freeze()  # what is loaded by now lives as long as the server; the garbage collector need not scan it
+            services = [service.name for service in servable.services]
+            log.info("listening", address=running.address, services=services, **metrics_at)
+            await _until_stopped(running, signals, settings)
     log.info("stopped")
+
+
+@contextmanager
+def _metrics(settings: ServerSettings) -> Iterator[Mapping[str, str]]:
+    """Serve metrics where the settings state it; yields the field of the log with their address."""
+    if not settings.metrics_listen:
+        yield {}
+        return
+    from graphmesh_chassis.telemetry.prometheus import serving_metrics
+
+    with serving_metrics(settings.metrics_listen) as address:
+        yield {"metrics": address}
+
+
+async def _until_stopped(running: Running, signals: StopSignals, settings: ServerSettings) -> None:
+    stopped = asyncio.create_task(signals.first.wait(), name="first signal")
+    await asyncio.wait((stopped, running.tasks), return_when=asyncio.FIRST_COMPLETED)
+    if running.tasks.done():
+        stopped.cancel()
+        running.tasks.result()
+    await running.linger(signals, settings.linger_seconds)
+    log.info("draining", seconds=settings.drain_seconds)
+    await running.drain(signals, settings.drain_seconds)
 
 
 async def _run_background(name: str, task: Task) -> None:
@@ -256,6 +275,7 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
         **({"audit log": Sealer(servable.database, refusals).run} if servable.database else {}),
         **servable.tasks,
     }
+    forget = observe_server(admissions, servable.database, rates, loop_lag)
     running = [asyncio.create_task(_run_background(name, task), name=name) for name, task in background.items()]
     tasks = asyncio.gather(*running)
     try:
@@ -265,6 +285,7 @@ async def serving(name: str, servable: Servable, settings: ServerSettings) -> As
             task.cancel()
         await server.stop(None)
         await asyncio.gather(tasks, *running, return_exceptions=True)
+        forget()
         if rates:
             await rates.close()
         if tracing:

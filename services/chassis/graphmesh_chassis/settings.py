@@ -195,6 +195,9 @@ class ServerSettings(BaseSettings):
         default=None,
         description="a folder of the local disk where spans are kept until they are exported, also after SIGKILL",
     )
+    metrics_listen: Annotated[str, AfterValidator(lambda value: target(value) if value else value)] = Field(
+        default="", description="host:port on which metrics are served to Prometheus, at /metrics; empty: they are not"
+    )
     trace_ratio: float = Field(
         default=0.1, ge=0, le=1, description="share of calls without a traceparent that are traced"
     )

@@ -1,6 +1,6 @@
 """Why a run went as it did: its routes with what they looked at, results of checks, escalations, and feedback."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +103,9 @@ class Recorded:
     def record(self, instrument: Instrument, value: float, attributes: Attributes, /) -> None:
         self.values.append((instrument.name, value, attributes))
 
-    def observe(self, instrument: Instrument, observe: Observe, /) -> None:
+    def observe(self, instrument: Instrument, observe: Observe, /) -> Callable[[], None]:
         """No gauge is read."""
+        return lambda: None
 
 
 async def test_decisions_and_feedback_are_metrics(mesh: Mesh) -> None:

@@ -1,6 +1,6 @@
 """Traces that are written after the end: in bounds, and no tenant takes the place of another."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, cast
@@ -31,7 +31,7 @@ class Counted:
     def record(self, instrument: Instrument, value: float, attributes: Attributes, /) -> None:
         raise AssertionError(instrument)
 
-    def observe(self, instrument: Instrument, observe: Observe, /) -> None:
+    def observe(self, instrument: Instrument, observe: Observe, /) -> Callable[[], None]:
         raise AssertionError(instrument)
 
 

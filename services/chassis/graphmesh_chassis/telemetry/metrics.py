@@ -20,7 +20,11 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 """Upper bounds of the buckets of durations."""
 MAX_VALUES = 100
 """The most values of an attribute that clients and graphs choose, in a process; the rest is counted under `OTHER`."""
+MAX_SERIES = 2000
+"""The most combinations of values of an instrument, in a process."""
 OTHER = "other"
+UNITS = {"s": "_seconds", "By": "_bytes", "USD": "_usd"}
+"""The suffixes of names by their units; others have none."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Recorder(Protocol):
 
     def record(self, instrument: Instrument, value: float, attributes: Attributes, /) -> None: ...
 
-    def observe(self, instrument: Instrument, observe: Observe, /) -> None: ...
+    def observe(self, instrument: Instrument, observe: Observe, /) -> Callable[[], None]:
+        """Returns what ends it."""
 
 
 _recorder: Recorder | None = None
@@ -80,10 +85,12 @@ class Histogram:
 class Gauge:
     instrument: Instrument
 
-    def observe(self, observe: Observe) -> None:
-        """Call `observe` whenever the metrics of the process are read. It is called in any thread and may not block."""
-        if _recorder is not None:
-            _recorder.observe(self.instrument, observe)
+    def observe(self, observe: Observe) -> Callable[[], None]:
+        """Call `observe` whenever the metrics of the process are read, until what is returned is called.
+
+        It is called in any thread and may not block.
+        """
+        return (lambda: None) if _recorder is None else _recorder.observe(self.instrument, observe)
 
 
 def counter(name: str, unit: str, description: str, attributes: Sequence[str] = ()) -> Counter:
@@ -104,3 +111,13 @@ def _declared(instrument: Instrument) -> Instrument:
     if CATALOG.setdefault(instrument.name, instrument) != instrument:
         raise ValueError(f"{instrument.name} is declared twice, in different ways")
     return instrument
+
+
+def prometheus_name(instrument: Instrument) -> str:
+    """Return the name of a metric in Prometheus; that of a counter gets `_total` there."""
+    return label_name(instrument.name) + UNITS.get(instrument.unit, "")
+
+
+def label_name(attribute: str) -> str:
+    """Return the name of an attribute, or of a metric, in Prometheus."""
+    return attribute.replace(".", "_")

@@ -8,6 +8,8 @@ SERVICE_VERSION = "service.version"
 SERVICE_INSTANCE = "service.instance.id"
 ENVIRONMENT = "deployment.environment.name"
 
+SERVICE_NAME = "rpc.service"
+"""The full name of an RPC service."""
 METHOD = "rpc.method"
 RPC_SYSTEM = "rpc.system.name"
 CODE = "rpc.response.status_code"

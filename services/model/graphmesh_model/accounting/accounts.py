@@ -12,13 +12,14 @@ import structlog
 from graphmesh_chassis.calls import set_current
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DatabaseUnavailable, GraphmeshError
+from graphmesh_chassis.telemetry import names
 
 from graphmesh_model.accounting.budgets import RUN, Account, Budget, Clock, Need, Period, Scope, applicable, utc_now
 from graphmesh_model.accounting.ledger import Ledger, Reservation, Settlement, Subject
 from graphmesh_model.accounting.meter import Meter, cost_of
 from graphmesh_model.accounting.prices import FREE, MILLION, Price, Prices
 from graphmesh_model.accounting.tokens import bound_of_prompt, images_in
-from graphmesh_model.accounting.vendor_call import VendorCall
+from graphmesh_model.accounting.vendor_call import CACHE_HITS, VendorCall
 from graphmesh_model.calling import ModelCall, RunLimits
 from graphmesh_model.domain import Answer, Attempt, Prompt, StreamEvent, Usage
 
@@ -84,6 +85,7 @@ class Accounts:
 
     async def count_cache_hit(self, entry: Charged, call: ModelCall) -> None:
         """Count an answer that no vendor was called for."""
+        CACHE_HITS.add(1, {names.MODEL_ALIAS: entry.alias, names.TENANT: call.tenant})
         free = Settlement(Usage(0, 0), 0, failed=False)
         await self.ledger.count(subject_of(entry, call), self.now(), free, cache_hit=True)
 
