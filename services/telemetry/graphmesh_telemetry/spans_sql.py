@@ -25,7 +25,7 @@ table = sa.Table(
     sa.Column("run", sa.String(255), nullable=False),
     sa.Column("attributes", sa.JSON, nullable=False),
 )
-"""One row a span."""
+"""One row a span; more for one that arrived twice, as those of a process that was killed while it exported them."""
 MAX_TRACES = 16
 """Traces that the spans of a run are in."""
 
@@ -45,7 +45,7 @@ class SqlSpans:
             columns = [column for column in table.c if column.name != "id"]
             in_traces = sa.select(*columns).where(table.c.trace_id.in_(traces)).order_by(table.c.start, table.c.id)
             rows = (await connection.execute(in_traces.limit(limit))).all()
-        return [Span(**row._mapping) for row in rows]
+        return list({(row.trace_id, row.span_id): Span(**row._mapping) for row in reversed(rows)}.values())[::-1]
 
     async def prune(self, before: datetime, keep: int) -> None:
         newest = sa.select(sa.func.max(table.c.id)).scalar_subquery()

@@ -113,6 +113,15 @@ async def test_trace_of_a_run(tmp_path: Path) -> None:
         assert first.attributes["graphmesh.run"] == "run_1"
 
 
+async def test_span_that_arrives_twice_is_shown_once(tmp_path: Path) -> None:
+    """Another process exports again what a killed one may not have exported."""
+    async with receiver(tmp_path) as mesh:
+        await mesh.export([span(1, tenant="acme", run="run_1"), span(2, 1)])
+        await mesh.export([span(1, tenant="acme", run="run_1"), span(3, 1)])
+        found = await mesh.wait_for("run_1", 3)
+        assert [one.name for one in found.spans] == ["span 1", "span 2", "span 3"]
+
+
 async def test_other_tenants_see_nothing(tmp_path: Path) -> None:
     """Neither by the id of the run, nor by joining its trace; nor does its tenant see what another one has added."""
     async with receiver(tmp_path) as mesh:
