@@ -51,7 +51,7 @@ test-fast: $(ENV) ## Run the unit tests, and the contract tests on memory and SQ
 	$(BIN)/pytest --numprocesses logical --maxprocesses 8 -m "not backend" tests/unit tests/contract $(ARGS)
 
 .PHONY: check
-check: check-python check-protos check-envoy check-pictures ## Everything that is checked without running it: style, types, imports, contracts
+check: check-python check-protos check-envoy check-pictures check-metrics ## Everything that is checked without running it: style, types, imports, contracts
 
 .PHONY: format
 format: $(ENV) ## Format code and protos
@@ -66,9 +66,10 @@ protos: $(ENV) ## Format the protos, and generate all that is made from them
 	$(BIN)/graphmesh render envoy
 
 .PHONY: render
-render: $(ENV) ## Render Envoy's files from deploy/mesh.yaml and the protos, and the pictures of graphs
+render: $(ENV) ## Render Envoy's files from deploy/mesh.yaml and the protos, the pictures of graphs, and the table of metrics
 	$(BIN)/graphmesh render envoy
 	$(BIN)/graphmesh render pictures
+	$(BIN)/graphmesh render metrics
 
 ##@ Parts of check
 
@@ -92,6 +93,10 @@ check-envoy: $(ENV) ## Envoy's rendered files and the OpenAPI document are fresh
 .PHONY: check-pictures
 check-pictures: $(ENV) ## The pictures of the graphs are fresh
 	$(BIN)/graphmesh render pictures --check
+
+.PHONY: check-metrics
+check-metrics: $(ENV) ## The table of metrics in the documentation is fresh
+	$(BIN)/graphmesh render metrics --check
 
 ##@ The rest
 

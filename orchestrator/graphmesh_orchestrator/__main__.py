@@ -16,6 +16,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from graphmesh_orchestrator.api.services import services
 from graphmesh_orchestrator.backend import Backend, open_backend
+from graphmesh_orchestrator.db.backlog import BacklogReader
 from graphmesh_orchestrator.graph_loading import MadeGraphs, made_graphs
 from graphmesh_orchestrator.graph_rates import open_graph_rates, require_graphs
 from graphmesh_orchestrator.intervals import Intervals
@@ -32,6 +33,7 @@ from graphmesh_orchestrator.worker.graph_exits import exits_contained
 from graphmesh_orchestrator.worker.langgraph_stream import replace_stream
 from graphmesh_orchestrator.worker.node_spans import trace_nodes
 from graphmesh_orchestrator.worker.node_threads import NodeThreads, node_threads
+from graphmesh_orchestrator.worker.run_metrics import observe_in_flight
 from graphmesh_orchestrator.worker.worker import run_worker
 
 OpenBackend = Callable[[Settings, str], AbstractAsyncContextManager[Backend]]
@@ -68,6 +70,7 @@ async def build(
         api = services(settings, backend, registry, receivers, in_flight, notifier, worker.executor.begin, roles, rates)
         poller = StatusPoller(backend.runs, notifier, in_flight, intervals.status, intervals.status_connected)
         async with worker.heartbeat:
+            observe_in_flight(lambda: in_flight.graphs)
             yield Servable(
                 services=[] if settings.role == "worker" else api,
                 database=backend.database,
@@ -75,6 +78,7 @@ async def build(
                 tasks={
                     "database clock": backend.clock.run,
                     "status poller": poller.run,
+                    **({"backlog": BacklogReader(backend.database).run} if settings.metrics_listen else {}),
                     **({} if settings.role == "api" else worker.tasks),
                 },
                 drain=partial(worker.executor.drain, settings.drain_seconds / 2),

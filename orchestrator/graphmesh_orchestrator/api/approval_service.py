@@ -7,12 +7,17 @@ from graphmesh.orchestrator import v1 as pb
 from graphmesh_chassis.calls import current_call
 from graphmesh_chassis.large_values import convert_aside, is_large, read_places
 from graphmesh_chassis.pages import PAGE_BYTES, Page, decode_position, page_size
+from graphmesh_chassis.telemetry import names
+from graphmesh_chassis.telemetry.metrics import counter
 
 from graphmesh_orchestrator.interrupts import convert
 from graphmesh_orchestrator.interrupts.approval import Approval
 from graphmesh_orchestrator.interrupts.approvals import Approvals
 from graphmesh_orchestrator.notifications.notifier import Notifier
 
+ANSWERED = counter(
+    "graphmesh.approvals.answered", "{approval}", "Approvals that a person has answered", (names.TOOL, names.END)
+)
 BATCH_APPROVALS = 8
 """Approvals that a listing reads at a time: the request of each may have megabytes."""
 
@@ -48,6 +53,7 @@ class ApprovalServicer(pb.ApprovalServiceServicer):
     async def RespondApproval(self, request: pb.RespondApprovalRequest, context: Any) -> pb.RespondApprovalResponse:
         caller, status = current_call().caller, convert.DECISIONS[request.decision]
         approval = await self._approvals.answer(caller, request.approval_id, status, request.comment)
+        ANSWERED.add(1, {names.TOOL: approval.terms.tool, names.END: approval.status.value})
         self._notifier.to_claim(approval.run_id)
         return pb.RespondApprovalResponse(approval=await _message_of(approval))
 

@@ -11,11 +11,17 @@ from dataclasses import dataclass
 
 import structlog
 from graphmesh_chassis.errors import DependencyError, ShuttingDown
+from graphmesh_chassis.telemetry.metrics import counter, histogram
 from graphmesh_chassis.tenant_turns import CURRENT_TENANT, turns_of, work_for_all
 
 from graphmesh_orchestrator.checkpoints.batch_writer import BatchWriter, Outcome
 from graphmesh_orchestrator.checkpoints.entries import Entry, Source
 
+COMMITS = histogram("graphmesh.checkpoints.commit", "s", "Transactions of the group commit that have been stored")
+ENTRIES = histogram(
+    "graphmesh.checkpoints.batch", "{entry}", "Entries of a transaction", buckets=(1, 2, 5, 10, 20, 50, 100, 200)
+)
+BYTES = counter("graphmesh.checkpoints.written", "By", "Sizes of the entries that were handed to transactions")
 log = structlog.get_logger("graphmesh.checkpoints")
 
 MAX_ENTRIES = 256
@@ -107,6 +113,7 @@ class GroupCommit:
             is_awaited = await self._wait_until_due()
             await self._wait_for_checkpoint()
             batch = self._next_batch(only_awaited=is_awaited)
+            BYTES.add(sum(request.source.size for request in batch), {})
             if writes := [write for request in batch if (write := _write_of(request))]:
                 await self._commit(writes)
 
@@ -175,6 +182,8 @@ class GroupCommit:
             try:
                 outcomes = await self._writer.write([write.entry for write in batch])
                 self._took = time.monotonic() - began
+                COMMITS.record(self._took, {})
+                ENTRIES.record(len(batch), {})
             except DependencyError as error:
                 log.warning("checkpoints not stored yet", entries=len(batch), reason=error.reason)
                 if self._is_closing:

@@ -4,12 +4,14 @@ from collections.abc import Callable
 
 import structlog
 from graphmesh_chassis.errors import DependencyError
+from graphmesh_chassis.telemetry.metrics import counter
 
 from graphmesh_orchestrator.interrupts.approvals import Approvals
 from graphmesh_orchestrator.notifications.poll_timer import PollTimer
 
 log = structlog.get_logger("graphmesh.approvals")
 
+EXPIRED = counter("graphmesh.approvals.expired", "{run}", "Runs with an approval that was not answered in time")
 BATCH_RUNS = 100
 """Runs whose approvals one call expires."""
 
@@ -40,6 +42,7 @@ class ApprovalExpiry:
         due = await self._approvals.next_expiry()
         if due is None or due > 0:
             return due
-        while await self._approvals.expire(BATCH_RUNS):
+        while expired := await self._approvals.expire(BATCH_RUNS):
+            EXPIRED.add(expired, {})
             self._to_claim()
         return 0.0

@@ -195,6 +195,11 @@ class InFlight:
         if active.run.state.takeovers >= self.worker.max_takeovers and not active.cancel_reason:
             self._suspects.append((active, self._clock() + ALONE_SECONDS))
 
+    @property
+    def graphs(self) -> list[str]:
+        """The graph of each active run. Called from other threads as well."""
+        return [active.run.identity.graph for active in list(self._active.values())]
+
     def graph_of(self, run_id: str) -> str:
         """Return the graph of an active run; empty for another run. Called from the event loop's watcher as well."""
         active = self._active.get(run_id)

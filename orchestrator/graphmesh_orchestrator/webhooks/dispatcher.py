@@ -11,6 +11,8 @@ import structlog
 from graphmesh_chassis.egress import refusal
 from graphmesh_chassis.errors import DependencyError, NotFound
 from graphmesh_chassis.large_values import convert_aside, is_large, read_places
+from graphmesh_chassis.telemetry import names
+from graphmesh_chassis.telemetry.metrics import counter
 from graphmesh_chassis.tenant_turns import work_for
 from graphmesh_contracts.egress import REFUSAL_HEADER
 
@@ -22,6 +24,12 @@ from graphmesh_orchestrator.webhooks.deliveries import Deliveries
 from graphmesh_orchestrator.webhooks.delivery import Delivery, RetryPolicy, signed_headers
 from graphmesh_orchestrator.webhooks.receivers import Receivers
 
+ATTEMPTS = counter(
+    "graphmesh.webhooks.attempts",
+    "{attempt}",
+    "Attempts to deliver a webhook call: delivered, failed (it is made again), dead (it was the last one)",
+    (names.END,),
+)
 log = structlog.get_logger("graphmesh.webhooks")
 
 MAX_CONCURRENT = 64
@@ -89,9 +97,12 @@ class Dispatcher:
         try:
             if error := await self._attempt(client, delivery):
                 log.warning("not delivered", delivery=delivery.delivery_id, attempts=delivery.attempts, error=error)
-                await self._deliveries.record_failure(delivery, error, self._policy.backoff(delivery.attempts))
+                backoff = self._policy.backoff(delivery.attempts)
+                await self._deliveries.record_failure(delivery, error, backoff)
+                ATTEMPTS.add(1, {names.END: "dead" if backoff is None else "failed"})
             else:
                 await self._deliveries.record_success(delivery)
+                ATTEMPTS.add(1, {names.END: "delivered"})
         except DependencyError as error:  # the delivery is due again when its claim expires
             log.warning("delivery outcome not recorded", delivery=delivery.delivery_id, reason=error.reason)
 

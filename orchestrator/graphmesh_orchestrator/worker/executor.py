@@ -43,6 +43,7 @@ from graphmesh_orchestrator.worker.execution import Execution
 from graphmesh_orchestrator.worker.failures import END_STATUS, LIMITS, RunDeadlineExceeded, node_failure, serialized
 from graphmesh_orchestrator.worker.journal import Journal
 from graphmesh_orchestrator.worker.node_threads import CURRENT_RUN, NodeThreads
+from graphmesh_orchestrator.worker.run_metrics import count_claimed, count_left
 from graphmesh_orchestrator.worker.run_spans import RunSpans
 from graphmesh_orchestrator.worker.suspension import Suspension
 
@@ -145,6 +146,7 @@ class Executor:
         lease = self._in_flight.lease(claim_begun)
         active = ActiveRun(run, run.state.cancel_reason, lease, new_thread, is_pending=True)
         self._in_flight.add(active)
+        count_claimed(active, self._now())
         active.task = asyncio.create_task(self._spans.attempt(active, self._execute), name=f"run {run.run_id}")
         active.task.add_done_callback(lambda _: self._on_done(active))
 
@@ -165,6 +167,7 @@ class Executor:
         self._notifier.close()
 
     def _on_done(self, active: ActiveRun) -> None:
+        count_left(active)
         was_full = self._in_flight.remove(active)
         self._notifier.receive(Topic.STOPPED, active.run.run_id)
         if was_full:

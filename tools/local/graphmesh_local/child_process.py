@@ -52,6 +52,8 @@ class Program:
     probe: Probe = always_ready
     address: str = ""
     """The address that it listens on; only displayed."""
+    metrics: str = ""
+    """The address at which Prometheus reads its metrics; empty where it serves none."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to this process' own environment."""
     withheld: tuple[str, ...] = ()

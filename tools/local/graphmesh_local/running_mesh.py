@@ -272,5 +272,10 @@ def _state(mesh: Mesh, environment: str, children: Sequence[Child]) -> MeshState
 def _process_state(child: Child) -> ProcessState:
     program = child.program
     return ProcessState(
-        address=program.address, pid=child.pid, state=child.state.value, starts=child.starts, log=program.log
+        address=program.address,
+        pid=child.pid,
+        state=child.state.value,
+        starts=child.starts,
+        log=program.log,
+        metrics=program.metrics,
     )

@@ -17,7 +17,7 @@ from graphmesh_mesh.errors import MeshError
 from graphmesh_mesh.service import LISTEN, Listener, Service
 from graphmesh_mesh.topology import Mesh
 
-from graphmesh_local.child_process import Program
+from graphmesh_local.child_process import Program, reserve_port
 from graphmesh_local.probes import grpc_health_probe, http_probe
 from graphmesh_local.state_folder import StateFolder
 from graphmesh_local.trace_receiver import export_settings
@@ -165,8 +165,10 @@ def _server(
     mesh: Mesh, name: str, label: str, listener: Listener, folder: StateFolder, settings: Mapping[str, str]
 ) -> Program:
     service = mesh.services[name]
+    metrics = "" if mesh.telemetry is None or service.command else f"127.0.0.1:{reserve_port()}"
     own = {
         **_own_environment(service),
+        **({f"{_prefix(name)}METRICS_LISTEN": metrics} if metrics else {}),
         **_environment(mesh, name, service, listener, folder),
         **(_proxy_variables(mesh, name) if service.command else {}),
     }
@@ -176,6 +178,7 @@ def _server(
         log=folder.logs / f"{label}.log",
         probe=grpc_health_probe(local_address(listener), service.service, _prober(mesh, name)),
         address=listener.target,
+        metrics=metrics,
         env={**own, **settings, **service.env},
         withheld=_settings_of_others(mesh, name),
         folder=service.folder,

@@ -40,6 +40,8 @@ class ProcessState(Model):
     state: Literal["new", "starting", "ready", "died", "stopped"]
     starts: int
     log: Path
+    metrics: str = ""
+    """The address of its metrics for Prometheus; empty where it serves none."""
 
 
 class MeshState(Model):

@@ -109,6 +109,25 @@ def render_pictures(
     return console().print(f"{', '.join(names) or 'nothing'} changed, {len(drawn)} pictures", soft_wrap=True)
 
 
+@commands.command("metrics")
+def render_metrics(
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if the table is stale.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the table of metrics in docs/observability.md, from the instruments that the code declares."""
+    from graphmesh_cli.metric_table import PAGE, instruments, page
+
+    text = PAGE.read_text(encoding="utf-8")
+    fresh = page(text)
+    if check and fresh != text:
+        raise Failure(f"{PAGE} is not fresh; run graphmesh render metrics")
+    if fresh != text:
+        PAGE.write_text(fresh, encoding="utf-8")
+    if as_json:
+        return print_json_line({"changed": fresh != text, "metrics": len(instruments())})
+    return console().print(f"{PAGE}: {'changed' if fresh != text else 'fresh'}, {len(instruments())} metrics")
+
+
 def _write(command: str, out: Path, files: Mapping[str, bytes], check: bool, as_json: bool) -> None:
     if check and (stale := stale_files(out, files)):
         raise Failure(f"{out} is not fresh: {', '.join(stale)}; run graphmesh render {command}")
