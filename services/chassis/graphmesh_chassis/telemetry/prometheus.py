@@ -4,7 +4,7 @@ Histograms have exemplars, the trace of one of their values, in the format of Op
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -90,7 +90,8 @@ class PrometheusRecorder:
                 log.warning("gauge not read", metric=instrument.name, cause=type(error).__name__)
                 continue
             for value, attributes in observations:
-                values = tuple(self._bounded(name, attributes[name]) for name in instrument.attributes)
+                with self._lock:
+                    values = tuple(self._bounded(name, attributes[name]) for name in instrument.attributes)
                 found[values] = found.get(values, 0.0) + value
         return found
 
@@ -100,21 +101,16 @@ class PrometheusRecorder:
         return self._new_child(instrument, key) if child is None else child
 
     def _new_child(self, instrument: Instrument, key: tuple[str, ...]) -> Any:
-        values = tuple(self._bounded(name, value) for name, value in zip(instrument.attributes, key[1:], strict=True))
-        bounded = (instrument.name, *values)
         with self._lock:
-            child = self._children.get(bounded)
-            if child is None:
-                child = self._labelled(instrument, values)
-                self._children[bounded] = child
-        return child
-
-    def _labelled(self, instrument: Instrument, values: Sequence[str]) -> Any:
-        count = self._series[instrument.name] = self._series.get(instrument.name, 0) + 1
-        metric = self._metric(instrument)
-        if not values:
-            return metric
-        return metric.labels(*(values if count <= MAX_SERIES else [OTHER] * len(values)))
+            values = [self._bounded(name, value) for name, value in zip(instrument.attributes, key[1:], strict=True)]
+            if (instrument.name, *values) not in self._children:
+                count = self._series[instrument.name] = self._series.get(instrument.name, 0) + 1
+                values = values if count <= MAX_SERIES else [OTHER] * len(values)
+            bounded = (instrument.name, *values)
+            if bounded not in self._children:
+                metric = self._metric(instrument)
+                self._children[bounded] = metric.labels(*values) if values else metric
+            return self._children[bounded]
 
     def _metric(self, instrument: Instrument) -> Any:
         if instrument.name not in self._metrics:
