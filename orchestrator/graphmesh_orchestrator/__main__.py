@@ -9,7 +9,7 @@ from pathlib import Path
 
 from graphmesh_chassis.call_tokens import CallSigner
 from graphmesh_chassis.channel import Channel
-from graphmesh_chassis.serve import Servable, run, workload_of
+from graphmesh_chassis.serve import Servable, has_metrics, run, workload_of
 from graphmesh_nodes.context import Policies
 from graphmesh_nodes.routes import record_routes
 from langgraph.checkpoint.memory import InMemorySaver
@@ -78,7 +78,7 @@ async def build(
                 tasks={
                     "database clock": backend.clock.run,
                     "status poller": poller.run,
-                    **({"backlog": BacklogReader(backend.database).run} if settings.metrics_listen else {}),
+                    **({"backlog": BacklogReader(backend.database).run} if has_metrics(settings) else {}),
                     **({} if settings.role == "api" else worker.tasks),
                 },
                 drain=partial(worker.executor.drain, settings.drain_seconds / 2),

@@ -11,7 +11,7 @@ import gc
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
@@ -187,7 +187,7 @@ async def _stop_tasks() -> None:
 
 async def _serve(name: str, build: Build[SettingsT], settings: SettingsT) -> None:
     signals = StopSignals()
-    with _metrics(settings) as metrics_at:
+    with _metrics(name, settings) as metrics_at:
         async with build(settings) as servable, serving(name, servable, settings) as running:
             gc.freeze()  # what is loaded by now lives as long as the server; the garbage collector need not scan it
             services = [service.name for service in servable.services]
@@ -196,16 +196,26 @@ async def _serve(name: str, build: Build[SettingsT], settings: SettingsT) -> Non
     log.info("stopped")
 
 
+def has_metrics(settings: ServerSettings) -> bool:
+    """Return whether the process records metrics."""
+    return bool(settings.metrics_listen) or settings.metrics != "off"
+
+
 @contextmanager
-def _metrics(settings: ServerSettings) -> Iterator[Mapping[str, str]]:
-    """Serve metrics where the settings state it; yields the field of the log with their address."""
-    if not settings.metrics_listen:
+def _metrics(name: str, settings: ServerSettings) -> Iterator[Mapping[str, str]]:
+    """Serve and export metrics as the settings state it; yields the field of the log with their address."""
+    if not has_metrics(settings):
         yield {}
         return
-    from graphmesh_chassis.telemetry.prometheus import serving_metrics
+    from graphmesh_chassis.telemetry.otlp_metrics import exporting, otlp_exporter
+    from graphmesh_chassis.telemetry.prometheus import recording, served
 
-    with serving_metrics(settings.metrics_listen) as address:
-        yield {"metrics": address}
+    with ExitStack() as stack:
+        recorder = stack.enter_context(recording())
+        if settings.metrics == "otlp":
+            stack.enter_context(exporting(recorder, name, otlp_exporter(settings)))
+        listen = settings.metrics_listen
+        yield {"metrics": stack.enter_context(served(recorder, listen))} if listen else {}
 
 
 async def _until_stopped(running: Running, signals: StopSignals, settings: ServerSettings) -> None:

@@ -187,7 +187,9 @@ class ServerSettings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     traces: Literal["off", "console", "otlp"] = Field(default="off", description="where spans go")
-    otlp_endpoint: str = Field(default="http://127.0.0.1:4317", description="the OTLP/gRPC collector, for traces=otlp")
+    otlp_endpoint: str = Field(
+        default="http://127.0.0.1:4317", description="the OTLP/gRPC collector, for traces=otlp and metrics=otlp"
+    )
     otlp_headers: SecretStr = Field(
         default=SecretStr(""), description="the headers of exports, as name=value,name=value: the key of a collector"
     )
@@ -195,6 +197,7 @@ class ServerSettings(BaseSettings):
         default=None,
         description="a folder of the local disk where spans are kept until they are exported, also after SIGKILL",
     )
+    metrics: Literal["off", "otlp"] = Field(default="off", description="otlp: metrics are sent to otlp_endpoint too")
     metrics_listen: Annotated[str, AfterValidator(lambda value: target(value) if value else value)] = Field(
         default="", description="host:port on which metrics are served to Prometheus, at /metrics; empty: they are not"
     )

@@ -12,8 +12,11 @@ from graphmesh_chassis.errors import GraphmeshError, RuleViolated
 from graphmesh_chassis.settings import ServerSettings
 from graphmesh_chassis.telemetry import metrics, names, spans
 from graphmesh_chassis.telemetry.metrics import MAX_SERIES, MAX_VALUES, counter, gauge, histogram
-from graphmesh_chassis.telemetry.prometheus import MAX_SCRAPES, serving_metrics
+from graphmesh_chassis.telemetry.otlp_metrics import exporting
+from graphmesh_chassis.telemetry.prometheus import MAX_SCRAPES, recording, served, serving_metrics
 from graphmesh_chassis.testing import running
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 
 from tests.integration.chassis.probe import Answer, Probe, Question, servable
 from tests.recorded_spans import RUN, recorded
@@ -139,3 +142,50 @@ async def test_calls_of_a_server_are_counted() -> None:
         f'error_type="RULE_VIOLATED",rpc_method="{method}"': 1,
     }
     assert samples(text, "graphmesh_server_slots")
+
+
+class Collector(MetricExporter):
+    """Keeps what is exported, as it is encoded."""
+
+    def __init__(self, result: MetricExportResult = MetricExportResult.SUCCESS) -> None:
+        super().__init__()
+        self.received: list[Any] = []
+        self._result = result
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **_: Any) -> MetricExportResult:
+        self.received.append(encode_metrics(metrics_data))
+        return self._result
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
+        return None
+
+
+def test_metrics_are_exported_at_the_end_at_the_latest() -> None:
+    """Under their own names, with the counts of each bucket and the trace of a value."""
+    collector = Collector()
+    with recording() as recorder, exporting(recorder, "billing", collector, seconds=LONG), recorded():
+        TENANTS.add(2, {names.TENANT: "acme"})
+        LEVEL.observe(lambda: [(7, {names.TENANT: "acme"})])
+        with spans.joined(RUN):
+            for seconds in (0.05, 0.5, 0.6, 70):
+                DURATIONS.record(seconds, {names.TOOL: "billing.Refund"})
+    [resource] = collector.received[-1].resource_metrics
+    assert "billing" in str(resource.resource)
+    found = {metric.name: metric for metric in resource.scope_metrics[0].metrics}
+    [count] = found["test.tenants"].sum.data_points
+    assert (count.as_double, count.attributes[0].key, found["test.tenants"].sum.is_monotonic) == (2, names.TENANT, True)
+    assert found["test.level"].gauge.data_points[0].as_double == 7
+    [point] = found["test.duration"].histogram.data_points
+    assert (point.count, list(point.bucket_counts), list(point.explicit_bounds)) == (4, [1, 2, 1], [0.1, 1])
+    assert {exemplar.trace_id.hex() for exemplar in point.exemplars} == {RUN[3:35]}
+
+
+def test_what_is_not_delivered_is_counted() -> None:
+    with recording() as recorder, served(recorder, LISTEN) as address:
+        with exporting(recorder, "billing", Collector(MetricExportResult.FAILURE), seconds=LONG):
+            pass
+        lost = samples(scrape(address), "graphmesh_telemetry_dropped_total")
+    assert lost == {'error_type="NOT_DELIVERED",graphmesh_signal="metrics"': 1}

@@ -57,4 +57,5 @@ def export_settings(mesh: Mesh, name: str, folder: StateFolder) -> dict[str, str
         "OTLP_HEADERS": telemetry.headers,
         "TRACE_RATIO": str(telemetry.traces),
         "SPAN_FOLDER": str(folder.spans),
+        **({} if NAME in mesh.services else {"METRICS": "otlp"}),
     }

@@ -172,20 +172,35 @@ def serving_metrics(listen: str) -> Iterator[str]:
     Raises:
         OSError: the address cannot be bound.
     """
+    with recording() as recorder, served(recorder, listen) as address:
+        yield address
+
+
+@contextmanager
+def recording() -> Iterator[PrometheusRecorder]:
+    """Record the metrics of this process while the body runs."""
     recorder = PrometheusRecorder()
+    metrics.use(recorder)
+    try:
+        yield recorder
+    finally:
+        metrics.use(None)
+
+
+@contextmanager
+def served(recorder: PrometheusRecorder, listen: str) -> Iterator[str]:
+    """Serve what a recorder has, as `serving_metrics`."""
     host, _, port = listen.rpartition(":")
     try:
         app: Any = make_wsgi_app(recorder.registry)
         server = make_server(host.strip("[]"), int(port), app, server_class=_Server, handler_class=_Handler)
     except OSError as error:
         raise OSError(f"cannot listen on {listen}") from error
-    metrics.use(recorder)
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:
         yield f"{host}:{server.server_port}"
     finally:
-        metrics.use(None)
         server.shutdown()
         server.server_close()
         thread.join()
