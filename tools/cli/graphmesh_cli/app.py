@@ -46,6 +46,7 @@ COMMANDS = {
     "schedules": Entry("graphmesh_cli.commands.schedules:commands", "Manage runs that begin again and again."),
     "approve": Entry("graphmesh_cli.commands.approve:approve", "Approve or deny a call of a tool, or list approvals."),
     "feedback": Entry("graphmesh_cli.commands.feedback:feedback", "Record what you think of a run."),
+    "status": Entry("graphmesh_cli.commands.status:status", "Show how graphs and services do, on one screen."),
     "trace": Entry("graphmesh_cli.commands.trace:trace", "Show where the time of a run went."),
     "logs": Entry("graphmesh_cli.commands.logs:logs", "Show the logs of the processes of a mesh on this machine."),
     "delivery": Entry("graphmesh_cli.commands.delivery:commands", "List webhook calls, and retry one that failed."),
