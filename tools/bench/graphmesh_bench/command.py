@@ -83,7 +83,7 @@ def bench_telemetry(
     runs: Annotated[int, typer.Option(min=1, max=10_000, help="Runs in a turn.")] = 64,
     callers: Annotated[int, typer.Option(min=1, max=1000, help="Concurrent callers.")] = 16,
 ) -> None:
-    """Runs with traces of none, a tenth and all of them, beside the same runs without traces.
+    """Runs with metrics, logs, and traces of none, a tenth and all of them, beside the same runs without.
 
     Never fails for a number.
     """

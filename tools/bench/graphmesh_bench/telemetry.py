@@ -1,14 +1,16 @@
-"""`graphmesh bench telemetry`: what traces cost, at several shares of sampled runs, beside the same runs without.
+"""`graphmesh bench telemetry`: what metrics, logs and traces cost, at several shares of sampled runs.
 
-Each share has an orchestrator of its own; one Envoy, one service and one PostgreSQL are those of all. They get the same
-load in turns, in an order that changes, and ratios are taken within each round, so that other load of the machine
-affects all alike. Spans are exported to a collector in this process, which drops them.
+Each share has an orchestrator of its own, with metrics and a line of log for each call; one has nothing of it. One
+Envoy, one service and one PostgreSQL are those of all. They get the same load in turns, in an order that changes, and
+ratios are taken within each round, so that other load of the machine affects all alike. Spans are exported to a
+collector in this process, which drops them; metrics are read once in each turn.
 """
 
 import asyncio
 import json
 import statistics
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from typing import Any
 import grpc
 import psutil
 import typer
-from graphmesh_local.child_process import ProcessError
+from graphmesh_local.child_process import ProcessError, reserve_port
 from rich.console import Console
 from rich.table import Table
 
@@ -57,6 +59,8 @@ class Variant:
     load: Load
     processes: Sequence[psutil.Process]
     """The orchestrator and the service."""
+    metrics: str = ""
+    """The URL of the orchestrator's metrics; empty for none."""
     cpu: list[float] = field(default_factory=list)
     """Milliseconds a run, by round."""
     seconds: list[float] = field(default_factory=list)
@@ -64,6 +68,8 @@ class Variant:
 
     async def take_turn(self, plan: Plan) -> None:
         cpu, began = cpu_seconds(self.processes), time.perf_counter()
+        if self.metrics:
+            await asyncio.to_thread(_read, self.metrics)
         await repeat(self.load, plan.runs, plan.callers)
         self.seconds.append((time.perf_counter() - began) / plan.runs)
         self.cpu.append((cpu_seconds(self.processes) - cpu) / plan.runs * 1000)
@@ -86,7 +92,8 @@ def main(plan: Plan) -> None:
     except ProcessError as failure:
         console.print(str(failure), style="red", markup=False)
         raise typer.Exit(1) from None
-    table = Table("load", "traces", "runs/s", "CPU ms a run", "runs/s, ratio", "CPU, ratio", title="The cost of traces")
+    columns = ("load", "telemetry", "runs/s", "CPU ms a run", "runs/s, ratio", "CPU, ratio")
+    table = Table(*columns, title="The cost of metrics, logs and traces")
     for group in variants:
         for variant in group:
             table.add_row(*variant.row(group[0]))
@@ -95,7 +102,7 @@ def main(plan: Plan) -> None:
 
 
 async def measure(plan: Plan, on_stage: Callable[[str], None]) -> Sequence[Sequence[Variant]]:
-    """Return the measured variants of each load; the first of each has no traces.
+    """Return the measured variants of each load; the first of each has no telemetry.
 
     Args:
         on_stage: gets the name of each stage at its beginning.
@@ -117,23 +124,30 @@ async def measure(plan: Plan, on_stage: Callable[[str], None]) -> Sequence[Seque
 async def _start(harness: Harness, endpoint: str) -> Sequence[Sequence[Variant]]:
     traced = {"traces": "otlp", "otlp_endpoint": endpoint, "trace_ratio": 0}
     await harness.start_mesh({SETTINGS: json.dumps(traced)})
-    settings = [{}, *(_settings(harness, endpoint, share) for share in SHARES)]
-    names = ["off", *(f"{share:.0%}" for share in SHARES)]
-    started = [await harness.start_orchestrator(PRODUCT, settings=one) for one in settings]
-    return [
-        [
-            Variant(load, name, execute(one.client, graph), [*process_tree(one.process), *harness.mesh_processes])
-            for name, one in zip(names, started, strict=True)
-        ]
-        for load, graph in LOADS.items()
-    ]
+    none: dict[str, str] = {}
+    settings = {"off": none} | {f"traces {share:.0%}": _settings(harness, endpoint, share) for share in SHARES}
+    started = {name: await harness.start_orchestrator(PRODUCT, settings=one) for name, one in settings.items()}
+
+    def variant(load: str, graph: str, name: str) -> Variant:
+        processes = [*process_tree(started[name].process), *harness.mesh_processes]
+        listen = settings[name].get("METRICS_LISTEN")
+        url = f"http://{listen}/metrics" if listen else ""
+        return Variant(load, name, execute(started[name].client, graph), processes, url)
+
+    return [[variant(load, graph, name) for name in settings] for load, graph in LOADS.items()]
+
+
+def _read(url: str) -> None:
+    with urllib.request.urlopen(url) as response:
+        response.read()
 
 
 def _settings(harness: Harness, endpoint: str, share: float) -> dict[str, str]:
     folder = harness.folder / f"spans-{share}"
     folder.mkdir()
     exported = {"TRACES": "otlp", "OTLP_ENDPOINT": endpoint, "TRACE_RATIO": str(share)}
-    return {**exported, "SPAN_FOLDER": str(folder)}
+    listen = f"127.0.0.1:{reserve_port()}"
+    return {**exported, "SPAN_FOLDER": str(folder), "METRICS_LISTEN": listen, "LOG_LEVEL": "info"}
 
 
 @asynccontextmanager
