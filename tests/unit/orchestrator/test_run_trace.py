@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from graphmesh_chassis import metadata
-from graphmesh_chassis.telemetry import sampling, spans
+from graphmesh_chassis.telemetry import names, sampling, spans
 from graphmesh_chassis.telemetry.sampling import TRACEPARENT
 from graphmesh_chassis.telemetry.spans import Attributes, Finished, Kind, Span
 from graphmesh_orchestrator.run_status import RunStatus
 from graphmesh_orchestrator.runs.run import Run
 from graphmesh_orchestrator.runs.trace import RunTrace, new_trace
 from graphmesh_orchestrator.worker.late_traces import Bounds
+from graphmesh_orchestrator.worker.run_spans import first_gaps
 
 from tests.contract.runs import NOW, a_run
 
@@ -103,6 +104,19 @@ def test_every_process_derives_the_same_trace_where_none_is_stored() -> None:
     assert {trace.begun for trace in traces} == {round((NOW.timestamp() + 5) * 1e9)}
     assert all(RunTrace.of(run, 1).is_sampled for run in runs)
     assert not any(RunTrace.of(run, 0).is_sampled for run in runs)
+
+
+def test_a_delayed_run_has_waited_for_its_time_and_then_for_a_worker() -> None:
+    begun, due = round(NOW.timestamp() * 1e9), NOW.timestamp() + 5
+    trace, claimed = RunTrace(SENT, "", begun), begun + 6 * 10**9
+    delayed, at_once = (first_gaps(a_run(due=when), trace, SENT, claimed) for when in (due, 0))
+    assert [(gap.name, gap.start - begun, gap.end - begun) for gap in delayed] == [
+        ("parked", 0, 5 * 10**9),
+        ("queue", 5 * 10**9, 6 * 10**9),
+    ]
+    assert [gap.attributes[names.WAITED_FOR] for gap in delayed] == ["its time", "its turn or a worker"]
+    assert [(gap.name, gap.start) for gap in at_once] == [("queue", begun)]
+    assert all(gap.parent == SENT for gap in (*delayed, *at_once))
 
 
 def ended(status: RunStatus = RunStatus.SUCCESS, seconds: float = 1, **state: object) -> Run:
