@@ -3,12 +3,13 @@
 import asyncio
 import resource
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 from graphmesh_chassis.call_tokens import CallSigner
 from graphmesh_chassis.channel import Channel
+from graphmesh_chassis.errors import DependencyError
 from graphmesh_chassis.serve import Servable, has_metrics, run, workload_of
 from graphmesh_nodes.context import Policies
 from graphmesh_nodes.routes import record_routes
@@ -16,6 +17,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from graphmesh_orchestrator.api.services import services
 from graphmesh_orchestrator.backend import Backend, open_backend
+from graphmesh_orchestrator.budgets.tenant_budgets import TenantBudgets
 from graphmesh_orchestrator.db.backlog import BacklogReader
 from graphmesh_orchestrator.graph_loading import MadeGraphs, made_graphs
 from graphmesh_orchestrator.graph_rates import open_graph_rates, require_graphs
@@ -64,10 +66,12 @@ async def build(
         receivers = Receivers(HostPatterns(settings.webhook_hosts), settings.webhook_key)
         roles = RoleRules(settings.roles, registry.names, required=settings.identity == "required")
         tools = Tools(channel, Policies(settings.tool_policies), roles)
+        budgets = TenantBudgets(settings.budgets, backend.usage, backend.runs, backend.clock.now)
         worker = run_worker(
-            settings, backend, registry, tools, receivers, in_flight, threads, notifier, intervals, rates
+            settings, backend, registry, tools, receivers, in_flight, threads, notifier, intervals, rates, budgets
         )
-        api = services(settings, backend, registry, receivers, in_flight, notifier, worker.executor.begin, roles, rates)
+        begin = worker.executor.begin
+        api = services(settings, backend, registry, receivers, in_flight, notifier, begin, roles, rates, budgets)
         poller = StatusPoller(backend.runs, notifier, in_flight, intervals.status, intervals.status_connected)
         async with worker.heartbeat:
             observe_in_flight(lambda: in_flight.graphs)
@@ -79,11 +83,14 @@ async def build(
                     "database clock": backend.clock.run,
                     "status poller": poller.run,
                     **({"backlog": BacklogReader(backend.database).run} if has_metrics(settings) else {}),
+                    **({"budgets": budgets.run} if settings.budgets else {}),
                     **({} if settings.role == "api" else worker.tasks),
                 },
                 drain=partial(worker.executor.drain, settings.drain_seconds / 2),
             )
             await worker.executor.drain(0)
+            with suppress(DependencyError):
+                await budgets.store()
 
 
 @asynccontextmanager

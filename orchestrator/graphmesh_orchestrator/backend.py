@@ -14,6 +14,8 @@ from pydantic import SecretStr
 
 from graphmesh_orchestrator.assistants.assistants import Assistants
 from graphmesh_orchestrator.assistants.assistants_sql import SqlAssistants
+from graphmesh_orchestrator.budgets.daily_usage import DailyUsage
+from graphmesh_orchestrator.budgets.daily_usage_sql import SqlDailyUsage
 from graphmesh_orchestrator.checkpoints import Commits, GroupCommit, LogSaver, StateLimits
 from graphmesh_orchestrator.checkpoints.group_commit_sql import SqlBatchWriter
 from graphmesh_orchestrator.db.database_clock import DatabaseClock
@@ -57,6 +59,7 @@ class Backend:
     runs: Runs
     pending: PendingRuns
     feedbacks: Feedbacks
+    usage: DailyUsage
     leases: Leases
     open_leases: OpenLeases
     """Opens leases with a connection of their own, for the heartbeat's thread."""
@@ -94,6 +97,7 @@ async def open_backend(settings: Settings, worker: str) -> AsyncIterator[Backend
             runs=runs,
             pending=SqlPendingRuns(database),
             feedbacks=SqlFeedbacks(database),
+            usage=SqlDailyUsage(database),
             leases=leases,
             open_leases=partial(_open_leases, settings.database_url, worker),
             detector=DeadWorkerDetector(database, worker),

@@ -10,7 +10,7 @@ from graphmesh_contracts import Rate
 from pydantic import SecretStr
 
 from graphmesh_orchestrator.runs.run import Run
-from graphmesh_orchestrator.runs.runs import Runs
+from graphmesh_orchestrator.runs.runs import Runs, is_repeat
 
 if TYPE_CHECKING:
     from graphmesh_chassis.rates import RateLimit, Rates
@@ -31,13 +31,8 @@ class GraphRates:
             RateLimited: the rate of its graph is used up.
         """
         rate = self._declared.get(run.identity.graph)
-        if rate and not await self._is_repeat(run):
+        if rate and not await is_repeat(run, self._runs):
             await self._rates.admit([_limit(run, rate)])
-
-    async def _is_repeat(self, run: Run) -> bool:
-        request_id = run.request.request_id
-        columns = {"request_id": request_id}
-        return bool(request_id and await self._runs.find(run.identity.tenant, columns, None, 1, contents=False))
 
 
 def _limit(run: Run, rate: Rate) -> "RateLimit":

@@ -10,6 +10,7 @@ from langgraph.types import StateSnapshot
 
 from graphmesh_orchestrator.assistants.assistant import configured
 from graphmesh_orchestrator.assistants.assistants import Assistants
+from graphmesh_orchestrator.budgets.tenant_budgets import TenantBudgets
 from graphmesh_orchestrator.checkpoints import thread_config
 from graphmesh_orchestrator.errors import GraphFactoryFailed
 from graphmesh_orchestrator.graph_rates import GraphRates
@@ -29,9 +30,10 @@ class RunRequests:
         receivers: Receivers,
         roles: RoleRules = NO_RULES,
         rates: GraphRates | None = None,
+        budgets: TenantBudgets | None = None,
     ) -> None:
         self._registry, self._assistants, self._receivers, self._roles = registry, assistants, receivers, roles
-        self._rates = rates
+        self._rates, self._budgets = rates, budgets
 
     async def accepted(self, requested: Run, assistant: str = "") -> Run:
         """Return a run that is to be created, as it is to be stored, and count it for the rate of its graph.
@@ -39,8 +41,11 @@ class RunRequests:
         Raises:
             GraphmeshError: as `checked`.
             RateLimited: the rate of the graph is used up.
+            BudgetExceeded, StepLimit, TokenLimit: a budget of the tenant is used up.
         """
         run = await self.checked(requested, assistant)
+        if self._budgets:
+            await self._budgets.require(run.identity.tenant, run)
         if self._rates:
             await self._rates.count(run)
         return run

@@ -8,12 +8,15 @@ from typing import Annotated, Any, Literal, Self
 from graphmesh_chassis.call_tokens import CallSigner
 from graphmesh_chassis.settings import DatabaseUrl, SecretUrl, ServerSettings, readable, reveal, settings_config
 from graphmesh_contracts import Overrides, Rate, parse_rate
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import NoDecode
 from sqlalchemy.engine import make_url
 
+from graphmesh_orchestrator.budgets.budget import DailyBudget
 from graphmesh_orchestrator.leases.leases import MAX_TAKEOVERS
 from graphmesh_orchestrator.webhooks.delivery import secret_bytes
+
+BudgetName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]{0,63}$")]
 
 
 def _tool_policies(value: Any) -> Any:
@@ -136,6 +139,9 @@ class Settings(ServerSettings):
         default_factory=dict,
         description="the rate of runs that each tenant may create of a graph, as JSON, by its name",
     )
+    budgets: Mapping[BudgetName, DailyBudget] = Field(
+        default={}, description="what the runs of each tenant may use in a day, as JSON, by a name that refusals state"
+    )
 
     @property
     def is_alone(self) -> bool:
@@ -146,6 +152,12 @@ class Settings(ServerSettings):
     def webhook_key(self) -> bytes:
         """Empty where no host is allowed."""
         return secret_bytes(self.webhook_secret.get_secret_value()) if self.webhook_hosts else b""
+
+    @model_validator(mode="after")
+    def _names_of_budgets_are_free(self) -> Self:
+        if "run" in self.budgets:
+            raise ValueError("budgets has run, the name of the limits that a run itself has")
+        return self
 
     @model_validator(mode="after")
     def _webhooks_are_signed(self) -> Self:

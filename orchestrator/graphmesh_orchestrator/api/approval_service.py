@@ -10,6 +10,7 @@ from graphmesh_chassis.pages import PAGE_BYTES, Page, decode_position, page_size
 from graphmesh_chassis.telemetry import names
 from graphmesh_chassis.telemetry.metrics import counter
 
+from graphmesh_orchestrator.budgets.tenant_budgets import TenantBudgets
 from graphmesh_orchestrator.interrupts import convert
 from graphmesh_orchestrator.interrupts.approval import Approval
 from graphmesh_orchestrator.interrupts.approvals import Approvals
@@ -23,8 +24,8 @@ BATCH_APPROVALS = 8
 
 
 class ApprovalServicer(pb.ApprovalServiceServicer):
-    def __init__(self, approvals: Approvals, notifier: Notifier) -> None:
-        self._approvals, self._notifier = approvals, notifier
+    def __init__(self, approvals: Approvals, notifier: Notifier, budgets: TenantBudgets) -> None:
+        self._approvals, self._notifier, self._budgets = approvals, notifier, budgets
 
     async def ListApprovals(self, request: pb.ListApprovalsRequest, context: Any) -> pb.ListApprovalsResponse:
         size, tenant = page_size(request.page_size), current_call().caller.tenant
@@ -52,6 +53,7 @@ class ApprovalServicer(pb.ApprovalServiceServicer):
 
     async def RespondApproval(self, request: pb.RespondApprovalRequest, context: Any) -> pb.RespondApprovalResponse:
         caller, status = current_call().caller, convert.DECISIONS[request.decision]
+        await self._budgets.require(caller.tenant)
         approval = await self._approvals.answer(caller, request.approval_id, status, request.comment)
         ANSWERED.add(1, {names.TOOL: approval.terms.tool, names.END: approval.status.value})
         self._notifier.to_claim(approval.run_id)

@@ -17,6 +17,8 @@ from graphmesh_nodes.declaration import Declaration
 
 from graphmesh_orchestrator.api.run_watcher import HEARTBEAT_SECONDS, Heartbeat, RunWatcher
 from graphmesh_orchestrator.api.submission import Submission
+from graphmesh_orchestrator.budgets.convert import status_messages
+from graphmesh_orchestrator.budgets.tenant_budgets import TenantBudgets
 from graphmesh_orchestrator.db.database_clock import Now
 from graphmesh_orchestrator.interrupts.interrupts import Interrupts
 from graphmesh_orchestrator.leases.in_flight import InFlight
@@ -49,8 +51,9 @@ class RunServicer(pb.RunServiceServicer):
         notifier: Notifier,
         now: Now,
         roles: RoleRules,
+        budgets: TenantBudgets,
     ) -> None:
-        self._roles = roles
+        self._roles, self._budgets = roles, budgets
         self._runs, self._feedbacks, self._interrupts, self._registry = runs, feedbacks, interrupts, registry
         self._submission, self._watcher = submission, watcher
         self._in_flight, self._notifier, self._now = in_flight, notifier, now
@@ -110,6 +113,7 @@ class RunServicer(pb.RunServiceServicer):
         if self._roles.restricts(roles := convert.role_names(caller)):
             resumed = await self._runs.get(caller.tenant, request.run_id)
             self._roles.require_graph(roles, resumed.identity.graph)
+        await self._budgets.require(caller.tenant)
         answers = await convert_aside(request.ByteSize() > INLINE_BYTES, convert.answers, request)
         run = await self._interrupts.answer(caller.tenant, request.run_id, answers, caller.subject)
         self._notifier.to_claim(run.run_id)
@@ -125,6 +129,10 @@ class RunServicer(pb.RunServiceServicer):
         roles = convert.role_names(current_call().caller)
         allowed = (graph for graph in self._registry.all() if self._roles.may_run(roles, graph.name))
         return pb.ListGraphsResponse(graphs=[graph_message(graph, self._roles) for graph in allowed])
+
+    async def ListBudgets(self, request: pb.ListBudgetsRequest, context: Any) -> pb.ListBudgetsResponse:
+        found = await self._budgets.of(_tenant())
+        return pb.ListBudgetsResponse(budgets=status_messages(found) if found else ())
 
     async def _create(self, request: pb.CreateRunRequest) -> Run:
         has_large = request.ByteSize() > INLINE_BYTES

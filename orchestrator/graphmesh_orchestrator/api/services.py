@@ -30,6 +30,7 @@ from graphmesh_orchestrator.api.submission import Begin, Submission
 from graphmesh_orchestrator.api.thread_service import ThreadServicer
 from graphmesh_orchestrator.api.webhook_service import WebhookServicer
 from graphmesh_orchestrator.backend import Backend
+from graphmesh_orchestrator.budgets.tenant_budgets import TenantBudgets
 from graphmesh_orchestrator.graph_rates import GraphRates
 from graphmesh_orchestrator.leases.in_flight import InFlight
 from graphmesh_orchestrator.notifications.notifier import Notifier
@@ -51,14 +52,15 @@ def services(
     begin: Begin,
     roles: RoleRules,
     rates: GraphRates | None,
+    budgets: TenantBudgets,
 ) -> Sequence[Service]:
     """Assemble the services. `begin` executes a run that this process holds from its creation on."""
-    requests = RunRequests(registry, backend.assistants, receivers, roles, rates)
+    requests = RunRequests(registry, backend.assistants, receivers, roles, rates, budgets)
     submission = Submission(backend.runs, requests, in_flight, notifier, begin)
     watcher = RunWatcher(backend.runs, in_flight, notifier)
     states = ThreadStates(backend.database, registry, backend.interrupts, backend.runs)
     stores = backend.runs, backend.feedbacks, backend.interrupts
-    runs = RunServicer(*stores, registry, submission, watcher, in_flight, notifier, backend.clock.now, roles)
+    runs = RunServicer(*stores, registry, submission, watcher, in_flight, notifier, backend.clock.now, roles, budgets)
     threads = ThreadServicer(backend.threads, states, backend.forks, backend.deletion, registry, roles)
     store = StoreServicer(backend.store, registry)
     assistants = AssistantServicer(backend.assistants, registry, backend.clock.now, roles)
@@ -72,7 +74,7 @@ def services(
         settings.schedule_interval_seconds,
         roles,
     )
-    approvals = ApprovalServicer(backend.approvals, notifier)
+    approvals = ApprovalServicer(backend.approvals, notifier, budgets)
     webhooks = WebhookServicer(backend.deliveries, notifier)
     return [
         Service(RunService, add_RunServiceServicer_to_server, runs),

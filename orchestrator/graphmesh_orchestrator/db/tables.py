@@ -227,6 +227,16 @@ feedback = sa.Table(
     sa.Column("time", UtcDateTime, nullable=False),
 )
 
+daily_usage = sa.Table(
+    "daily_usage",
+    metadata,
+    sa.Column("tenant", sa.String(63), primary_key=True),
+    sa.Column("day", sa.BigInteger, primary_key=True),
+    *(sa.Column(name, sa.BigInteger, nullable=False) for name in ("steps", "tokens", "cost", "effects")),
+    sa.Index("daily_usage_by_day", "day"),
+)
+"""What the runs of tenants with budgets have used in a day, the number since 1970 (UTC)."""
+
 artifacts = sa.Table(
     "artifacts",
     metadata,

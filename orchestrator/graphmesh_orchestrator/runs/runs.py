@@ -209,6 +209,14 @@ class MemoryRuns:
             raise QueueFull(limit=self._max_pending, retry_after=RETRY_SECONDS)
 
 
+async def is_repeat(run: Run, runs: Runs) -> bool:
+    """Return whether a run of the same request exists."""
+    request_id = run.request.request_id
+    return bool(
+        request_id and await runs.find(run.identity.tenant, {"request_id": request_id}, None, 1, contents=False)
+    )
+
+
 def rows_on_thread(tables: MemoryTables, run: Run) -> list[RunRow]:
     """Return the rows of the runs on a run's thread, its own included."""
     return tables.runs_on_thread(run.identity.tenant, run.identity.thread_id)

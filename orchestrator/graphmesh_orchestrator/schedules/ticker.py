@@ -5,9 +5,18 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
 import structlog
-from graphmesh_chassis.errors import DatabaseUnavailable, DependencyError, GraphmeshError, Internal, RateLimited
+from graphmesh_chassis.errors import (
+    BudgetExceeded,
+    DatabaseUnavailable,
+    DependencyError,
+    GraphmeshError,
+    Internal,
+    RateLimited,
+    TokenLimit,
+)
 from graphmesh_chassis.status import to_status
 from graphmesh_chassis.tenant_turns import work_for
+from graphmesh_nodes.errors import StepLimit
 
 from graphmesh_orchestrator.errors import QueueFull, ThreadBusy
 from graphmesh_orchestrator.notifications.poll_timer import PollTimer
@@ -23,6 +32,10 @@ BATCH_TICKS = 128
 turns."""
 MAX_CONCURRENT = 4
 """Ticks whose runs a worker checks, or stores one by one, at the same time."""
+
+
+NO_FAILURES = (ThreadBusy, QueueFull, RateLimited, BudgetExceeded, StepLimit, TokenLimit)
+"""The refusals of a tick that pass by themselves: they do not count as failures of its schedule."""
 
 
 class Ticker:
@@ -121,5 +134,5 @@ def _refused(schedule: Schedule, due: Due, error: Exception) -> Schedule:
         log.warning("tick failed", schedule=schedule.schedule_id, exc_info=error)
         error = Internal()
     log.warning("tick without a run", schedule=schedule.schedule_id, tick=due.tick, reason=error.reason)
-    is_failure = not isinstance(error, ThreadBusy | QueueFull | RateLimited)
+    is_failure = not isinstance(error, NO_FAILURES)
     return schedule.refused(due, to_status(error).SerializeToString(), is_failure=is_failure)

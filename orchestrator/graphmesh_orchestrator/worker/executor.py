@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from graphmesh_chassis.errors import (
 )
 from graphmesh_chassis.large_values import Size
 from graphmesh_chassis.tenant_turns import work_for
-from graphmesh_nodes.budget import Budget
+from graphmesh_nodes.budget import Budget, SharedBudget
 from graphmesh_nodes.channel import MeshChannel
 from graphmesh_nodes.context import Policies, RunContext
 from langgraph.errors import GraphDrained, GraphRecursionError
@@ -63,6 +63,11 @@ class Bounds:
 
 
 DEFAULT_BOUNDS = Bounds()
+
+
+async def no_shared_budget(tenant: str) -> SharedBudget | None:
+    """Return None: the runs of a tenant share no budget."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -123,9 +128,11 @@ class Executor:
         bounds: Bounds = DEFAULT_BOUNDS,
         now: Now = system_time,
         shows_causes: bool = False,
+        shared_budget: Callable[[str], Awaitable[SharedBudget | None]] = no_shared_budget,
     ) -> None:
         """
         Args:
+            shared_budget: returns what the runs of a tenant share.
             threads: where the synchronous nodes of runs are executed.
             spans: writes the spans of runs.
             thread_freed: called when a run has ended or parked.
@@ -134,7 +141,7 @@ class Executor:
         self._in_flight, self._registry, self._tools = in_flight, registry, tools
         self._commits, self._suspension, self._memory, self._leases = commits, suspension, memory, leases
         self._notifier, self._threads, self._thread_freed, self._bounds = notifier, threads, thread_freed, bounds
-        self._spans, self._now, self._shows_causes = spans, now, shows_causes
+        self._spans, self._now, self._shows_causes, self._shared_budget = spans, now, shows_causes, shared_budget
 
     def begin(self, run: Run, claim_begun: float, new_thread: NewThread | None = None) -> None:
         """Execute a run that this worker holds: from its input, or from its own last checkpoint.
@@ -175,13 +182,15 @@ class Executor:
         self._thread_freed()
 
     async def _execute(self, active: ActiveRun) -> None:
-        active.is_pending = False
         CURRENT_RUN.set(_execution_id(active))
         work_for(active.run.identity.tenant)
         set_current(None)  # the run outlives the call that created it, and so the call's deadline
+        shared = await self._shared_budget(active.run.identity.tenant)
+        active.is_pending = False
         graph, started = self._registry.get(active.run.identity.graph), active.run.state.started or self._now()
         run = active.run.with_state(started=started, **graph.versions.of_run())
-        budget = Budget(graph.limits_of(run.request.limits), run.accounting.usage, active.control.request_drain)
+        limits, drain = graph.limits_of(run.request.limits), active.control.request_drain
+        budget = Budget(limits, run.accounting.usage, drain, shared)
         try:
             async with Journal(self._commits, self._notifier, run, budget, self._now) as journal:
                 active.takeovers = lambda: journal.takeovers

@@ -8,6 +8,7 @@ from graphmesh_chassis.serve import Task
 from graphmesh_chassis.settings import DEVELOPMENT
 
 from graphmesh_orchestrator.backend import Backend
+from graphmesh_orchestrator.budgets.tenant_budgets import TenantBudgets
 from graphmesh_orchestrator.graph_rates import GraphRates
 from graphmesh_orchestrator.interrupts.approval_expiry import ApprovalExpiry
 from graphmesh_orchestrator.intervals import Intervals
@@ -55,6 +56,7 @@ def run_worker(
     notifier: Notifier,
     intervals: Intervals,
     rates: GraphRates | None,
+    budgets: TenantBudgets,
 ) -> RunWorker:
     """Assemble the worker."""
     queue_timer, expiry_timer, delivery_timer, tick_timer = (PollTimer(notifier, intervals.idle) for _ in range(4))
@@ -79,6 +81,7 @@ def run_worker(
         Bounds(settings.stop_seconds, intervals.store, settings.max_takeovers),
         now=backend.clock.now,
         shows_causes=settings.environment == DEVELOPMENT,
+        shared_budget=budgets.of,
     )
     served = [(graph, version) for graph, version in registry.served if in_flight.worker.executes(graph)]
     claiming = Claiming(backend.leases, served, in_flight, backend.detector, intervals.claim)
@@ -86,7 +89,7 @@ def run_worker(
     expiry = ApprovalExpiry(backend.approvals, notifier.to_claim, expiry_timer)
     policy = RetryPolicy(settings.webhook_attempts)
     dispatcher = Dispatcher(backend.deliveries, backend.runs, receivers, policy, delivery_timer, settings.egress)
-    requests = RunRequests(registry, backend.assistants, receivers, tools.roles, rates)
+    requests = RunRequests(registry, backend.assistants, receivers, tools.roles, rates, budgets)
     ticker = Ticker(backend.schedules, requests, registry.names, notifier.to_claim, tick_timer)
     _listen(notifier, claiming, queue, heartbeat, expiry_timer, delivery_timer, tick_timer)
     tasks: Mapping[str, Task] = {

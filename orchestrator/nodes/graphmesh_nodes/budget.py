@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from graphmesh_chassis.errors import BudgetExceeded, GraphmeshError, TokenLimit
 
@@ -38,57 +39,97 @@ class Usage:
     """In millionths of a US dollar."""
     effects: int = 0
     effect_keys: tuple[str, ...] = ()
-    """The beginnings of the keys of these effects, where the run has a limit of them: a repeat is not counted."""
+    """The beginnings of the keys of these effects, where they are limited: a repeat is not counted."""
 
 
 NO_LIMITS, NO_USAGE = Limits(), Usage()
 KEY_CHARACTERS = 16
 """The characters of an effect key that are kept: 64 bits of a digest."""
+MAX_KEYS = 256
+"""The newest keys that are kept where the run itself has no limit of effects."""
+
+
+class SharedBudget(Protocol):
+    """A budget that a run shares with others, such as that of its tenant for a day."""
+
+    def use(self, *, steps: int = 0, tokens: int = 0, cost: int = 0) -> None:
+        """Count what the run has used; `cost` is in millionths of a US dollar."""
+
+    @property
+    def error(self) -> GraphmeshError | None:
+        """The limit that is reached, as the error that ends a run; None where there is budget left."""
+
+    def require_effect(self) -> None:
+        """Raises EffectLimit where no effect may be begun, as far as that is known."""
+
+    async def begin_effect(self) -> None:
+        """Count an effect that is about to be sent. Raises EffectLimit."""
 
 
 class Budget:
     """The budget of one execution of a run; `usage` begins with that of earlier executions.
 
-    A run that exhausts its budget is ended between supersteps, so that no effect is cut off: `on_exhausted` is called
-    once, at once, and lets the superstep end. From then on models are not called (`require_model_budget`).
+    A run that exhausts its budget, or one that it shares, is ended between supersteps, so that no effect is cut off:
+    `on_exhausted` is called once, at once, and lets the superstep end. From then on models are not called
+    (`require_model_budget`).
     """
 
     def __init__(
-        self, limits: Limits = NO_LIMITS, usage: Usage = NO_USAGE, on_exhausted: Callable[[], None] = lambda: None
+        self,
+        limits: Limits = NO_LIMITS,
+        usage: Usage = NO_USAGE,
+        on_exhausted: Callable[[], None] = lambda: None,
+        shared: SharedBudget | None = None,
     ) -> None:
-        self._limits, self.usage, self._on_exhausted = limits, usage, on_exhausted
-        if self.error:
-            on_exhausted()
+        self._limits, self.usage, self._on_exhausted, self._shared = limits, usage, on_exhausted, shared
+        self._is_exhausted = False
+        self._shared_error: GraphmeshError | None = None
+        """The limit of the shared budget by which this execution ends, also where that renews before its end."""
+        self._check()
 
     def begin_step(self) -> None:
         """Count a node that begins."""
-        self._use(replace(self.usage, steps=self.usage.steps + 1))
+        self.usage = replace(self.usage, steps=self.usage.steps + 1)
+        if self._shared:
+            self._shared.use(steps=1)
+        self._check()
 
     def require_effect(self, key: str) -> None:
         """Raises EffectLimit where an effect may not be begun. A repeat of one may."""
-        limit, used = self._limits.max_effects, self.usage
-        if 0 < limit <= used.effects and key[:KEY_CHARACTERS] not in used.effect_keys:
-            raise EffectLimit(limit=limit, used=used.effects)
+        if self._has_begun(key):
+            return
+        limit, used = self._limits.max_effects, self.usage.effects
+        if 0 < limit <= used:
+            raise EffectLimit(limit=limit, used=used)
+        if self._shared:
+            self._shared.require_effect()
 
-    def begin_effect(self, key: str) -> None:
+    async def begin_effect(self, key: str) -> None:
         """Count an effect that is about to be sent. Raises EffectLimit."""
         self.require_effect(key)
-        used, begun = self.usage, key[:KEY_CHARACTERS]
-        if begun not in used.effect_keys:
-            keys = (*used.effect_keys, begun) if self._limits.max_effects else ()
-            self.usage = replace(used, effects=used.effects + 1, effect_keys=keys)
+        if self._has_begun(key):
+            return
+        self._count_effect(key)  # before the shared budget is asked: others of the run are begun meanwhile
+        try:
+            if self._shared:
+                await self._shared.begin_effect()
+        except BaseException:
+            kept = tuple(one for one in self.usage.effect_keys if one != key[:KEY_CHARACTERS])
+            self.usage = replace(self.usage, effects=self.usage.effects - 1, effect_keys=kept)
+            raise
 
     def record_model_call(self, input_tokens: int, output_tokens: int, cost: int) -> None:
         """Add the usage of one call of a model; `cost` is in millionths of a US dollar."""
         used = self.usage
-        self._use(
-            replace(
-                used,
-                input_tokens=used.input_tokens + input_tokens,
-                output_tokens=used.output_tokens + output_tokens,
-                cost=used.cost + cost,
-            )
+        self.usage = replace(
+            used,
+            input_tokens=used.input_tokens + input_tokens,
+            output_tokens=used.output_tokens + output_tokens,
+            cost=used.cost + cost,
         )
+        if self._shared:
+            self._shared.use(tokens=input_tokens + output_tokens, cost=cost)
+        self._check()
 
     @property
     def error(self) -> GraphmeshError | None:
@@ -100,7 +141,7 @@ class Budget:
             return TokenLimit(budget="run", limit=limits.max_tokens, used=used.input_tokens + used.output_tokens)
         if 0 < limits.max_steps <= used.steps:
             return StepLimit(limit=limits.max_steps, used=used.steps)
-        return None
+        return self._shared_error
 
     @property
     def model_limits(self) -> str:
@@ -113,8 +154,18 @@ class Budget:
         if isinstance(error := self.error, BudgetExceeded | TokenLimit):
             raise error
 
-    def _use(self, usage: Usage) -> None:
-        was_exhausted = self.error is not None
-        self.usage = usage
-        if not was_exhausted and self.error is not None:
+    def _has_begun(self, key: str) -> bool:
+        return key[:KEY_CHARACTERS] in self.usage.effect_keys
+
+    def _count_effect(self, key: str) -> None:
+        keys = (*self.usage.effect_keys, key[:KEY_CHARACTERS])
+        if not self._limits.max_effects:
+            keys = keys[-MAX_KEYS:] if self._shared else ()
+        self.usage = replace(self.usage, effects=self.usage.effects + 1, effect_keys=keys)
+
+    def _check(self) -> None:
+        if not self._shared_error and self._shared:
+            self._shared_error = self._shared.error
+        if not self._is_exhausted and self.error:
+            self._is_exhausted = True
             self._on_exhausted()

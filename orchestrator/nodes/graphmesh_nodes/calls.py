@@ -72,7 +72,7 @@ async def call(
         WriteAheadRequired: an effect, in a graph that does not run with durable checkpoints.
         ToolNotAllowed: the graph does not declare the tool, or the roles of the run's caller do not have it; nothing
             was sent.
-        EffectLimit: the run has begun as many effects as it may; nothing was sent.
+        EffectLimit: the run, or its tenant today, has begun as many effects as it may; nothing was sent.
         CustomerMismatch: the call is bound to a customer, and the request names another one; nothing was sent.
         ApprovalDenied, ApprovalExpired, ApprovalMismatch: the call is not approved; nothing was sent.
         RuntimeError: the program is not inside of a node.
@@ -116,7 +116,7 @@ async def _call(
     error: GraphmeshError | None = Cancelled(tool=rpc.tool)
     try:
         if key:
-            context.budget.begin_effect(key)
+            await context.budget.begin_effect(key)
             await context.recorder.effect_sending(node, namespace, rpc.tool, key)
             await require_write_ahead(rpc, config, context, task)
         with tool_span(rpc, context, node, key, retrying):

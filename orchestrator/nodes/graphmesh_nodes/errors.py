@@ -121,7 +121,7 @@ __all__ = [
 ]
 
 
-class StepLimit(FailedPrecondition):
+class StepLimit(ResourceExhausted, CallerError):
     """The run has begun {used} nodes and may begin {limit}; it was ended"""
 
     reason = "STEP_LIMIT"

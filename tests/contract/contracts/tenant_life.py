@@ -208,6 +208,7 @@ async def _runs(call: Call) -> None:
     await call(Runs.ExecuteRun, run={**of_assistant, "requestId": "mine-rq5"}, maxWait="20s")
     charging = (await call(Runs.ListRuns, threadId="mine-th5"))["runs"][0]["runId"]
     await call(Runs.GetRun, runId=run)
+    await call(Runs.ListBudgets)
     await call(Runs.WaitRun, runId=charging, maxWait="20s")
     await call(Runs.StreamRun, runId=run)
     await pages(call, Runs.ListRuns)

@@ -13,6 +13,8 @@ from graphmesh_chassis.database import Database, open_database
 from graphmesh_orchestrator.assistants.assistants import Assistants, MemoryAssistants
 from graphmesh_orchestrator.assistants.assistants_sql import SqlAssistants
 from graphmesh_orchestrator.backend import MIGRATIONS
+from graphmesh_orchestrator.budgets.daily_usage import DailyUsage, MemoryDailyUsage
+from graphmesh_orchestrator.budgets.daily_usage_sql import SqlDailyUsage
 from graphmesh_orchestrator.checkpoints import Entry, GroupCommit, LogSaver, SqlBatchWriter
 from graphmesh_orchestrator.checkpoints.batch_writer import MemoryBatchWriter
 from graphmesh_orchestrator.checkpoints.group_commit import DEFER_SECONDS
@@ -69,6 +71,7 @@ class Stores(ABC):
     runs: Runs
     pending: PendingRuns
     feedbacks: Feedbacks
+    usage: DailyUsage
     interrupts: Interrupts
     approvals: Approvals
     threads: Threads
@@ -174,7 +177,7 @@ class MemoryStores(Stores):
         self._tables, self._clock, self._memory_saver = tables, clock, MemorySaver()
         self.saver = self._memory_saver
         self.runs, self.pending = MemoryRuns(tables), MemoryPendingRuns(tables)
-        self.feedbacks = MemoryFeedbacks(tables)
+        self.feedbacks, self.usage = MemoryFeedbacks(tables), MemoryDailyUsage()
         self.interrupts, self.approvals = MemoryInterrupts(tables), MemoryApprovals(tables)
         self.threads, self.deletion = MemoryThreads(tables), MemoryDeletion(tables, self.saver)
         self.deliveries, self.store = MemoryDeliveries(tables), MemoryStore(tables)
@@ -241,7 +244,7 @@ class SqlStores(Stores):
         self.database, self.url, self.log_saver = database, url, LogSaver(database, commits)
         self.is_shared, self.saver = not database.is_sqlite, self.log_saver
         self.runs, self.pending = SqlRuns(database), SqlPendingRuns(database)
-        self.feedbacks = SqlFeedbacks(database)
+        self.feedbacks, self.usage = SqlFeedbacks(database), SqlDailyUsage(database)
         self.interrupts, self.approvals = SqlInterrupts(database), SqlApprovals(database)
         self.threads, self.deletion = SqlThreads(database), SqlDeletion(database, self.saver.serde)
         self.deliveries, self.store = SqlDeliveries(database), SqlStore(database)

@@ -67,7 +67,7 @@ async def add(stores: Stores) -> None:
 async def listed(reads: Reads, stores: Stores, **fields: Any) -> pb.ListRunsResponse:
     other = cast(Any, None)
     servicer = RunServicer(
-        cast(Any, reads), stores.feedbacks, stores.interrupts, other, other, other, other, other, other, other
+        cast(Any, reads), stores.feedbacks, stores.interrupts, other, other, other, other, other, other, other, other
     )
     return await servicer.ListRuns(pb.ListRunsRequest(**fields), None)
 
@@ -136,7 +136,7 @@ async def test_a_list_of_approvals_reads_little_more_than_its_page(stores: Store
     ]
     await stores.park(run, *rows)
     reads = Reads(stores.approvals)
-    servicer, request = ApprovalServicer(cast(Any, reads), cast(Any, None)), pb.ListApprovalsRequest()
+    servicer, request = ApprovalServicer(cast(Any, reads), *[cast(Any, None)] * 2), pb.ListApprovalsRequest()
     page = await servicer.ListApprovals(request, None)
     assert len(page.approvals) == FITTING
     assert reads.rows <= approval_service.BATCH_APPROVALS

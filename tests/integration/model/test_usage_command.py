@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from graphmesh_cli.app import app
 from graphmesh_model.settings import Settings
 
 from tests.integration.model.served import running_models
+from tests.integration.orchestrator.mesh import serve_billing, serve_orchestrator
 
 BUDGETS = {"trial": {"scope": "tenant", "period": "day", "max_tokens": 5000}}
 
@@ -47,3 +50,24 @@ async def test_shows_usage_and_budgets(capsys: pytest.CaptureFixture[str]) -> No
         assert "0 of 5000" in capsys.readouterr().out
         assert await command("--by", "week", "--address", served.address) == 2
         assert "week is none of tenant, day, run, alias, model" in capsys.readouterr().err
+
+
+async def test_shows_budgets_of_runs_beside_those_of_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of runs are the edge's, which an address of models alone does not state."""
+    settings = Settings.model_validate({"budgets": BUDGETS})
+    limits = {"runs a day": {"max_steps": 50, "max_effects": 4}}
+    async with (
+        running_models(settings) as served,
+        serve_billing(tmp_path) as billing,
+        serve_orchestrator(tmp_path, billing, budgets=limits) as mesh,
+    ):
+        await mesh.run("thinking", name="x")
+        capsys.readouterr()
+        edge = ("--edge", f"http://{mesh.address}")
+        assert await command("--budgets", "--address", served.address, *edge) == 0
+        shown = capsys.readouterr().out
+        assert "0 of 5000" in shown
+        [line] = [line for line in shown.splitlines() if line.startswith("runs a day")]
+        assert re.split(r"  +", line)[:5] == ["runs a day", "3 of 50", "0 of 4", "0.001500", "300"]
+        assert await command("--budgets", "--address", served.address) == 0
+        assert "runs a day" not in capsys.readouterr().out

@@ -11,6 +11,7 @@ from uuid import uuid4
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct, Value
 from graphmesh.orchestrator.v1 import (
+    BudgetStatus,
     CancelRunRequest,
     Ceilings,
     CreateRunRequest,
@@ -18,6 +19,7 @@ from graphmesh.orchestrator.v1 import (
     Feedback,
     GetRunRequest,
     Graph,
+    ListBudgetsRequest,
     ListGraphsRequest,
     ListRunsRequest,
     MultitaskStrategy,
@@ -269,6 +271,10 @@ class Client:
             view=view,
         )
         return await self._calls.collect(RunService.ListRuns, request, lambda page: page.runs, limit)
+
+    async def list_budgets(self) -> list[BudgetStatus]:
+        """List the budgets that the runs of the tenant share, with what they have used today."""
+        return list((await self._calls.call(RunService.ListBudgets, ListBudgetsRequest())).budgets)
 
     async def list_graphs(self) -> list[Graph]:
         return list((await self._calls.call(RunService.ListGraphs, ListGraphsRequest())).graphs)

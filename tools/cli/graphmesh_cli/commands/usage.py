@@ -1,4 +1,4 @@
-"""`graphmesh usage`: tokens and cost of models, by run, day, alias, model or tenant; and the budgets."""
+"""`graphmesh usage`: tokens and cost of models, by run, day, alias, model or tenant; and budgets of models and runs."""
 
 import asyncio
 import re
@@ -16,13 +16,23 @@ from graphmesh.model.v1 import (
     UsageDimension,
     UsageGroup,
 )
+from graphmesh.orchestrator.v1 import BudgetStatus as RunBudget
 from graphmesh_chassis import metadata
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.deadline import Deadline
 from graphmesh_chassis.errors import DependencyError, GraphmeshError
 from graphmesh_local.state_folder import DEFAULT_STATE
 
-from graphmesh_cli.commands.connection import DEFAULT_TENANT, MeshTarget, State, Tenant, check_tenant, mesh_target
+from graphmesh_cli.commands.connection import (
+    DEFAULT_TENANT,
+    Connection,
+    MeshTarget,
+    State,
+    Tenant,
+    Token,
+    check_tenant,
+    mesh_target,
+)
 from graphmesh_cli.commands.output import AsJson, show_list
 from graphmesh_cli.failures import ExitCode, of_mesh
 
@@ -45,10 +55,12 @@ def usage(
     budgets: Annotated[bool, typer.Option("--budgets", help="Show the budgets and what is left of them.")] = False,
     as_json: AsJson = False,
     address: Annotated[str, typer.Option(help="The mesh listener, as host:port; by default the running mesh's.")] = "",
+    edge: Annotated[str, typer.Option(help="The edge, for budgets of runs; by default the running mesh's.")] = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
-    """Show what models have used: attempts, tokens and cost, also of calls that failed.
+    """Show what models have used: attempts, tokens and cost, also of calls that failed; or what is left of budgets.
 
     A count with ~ is estimated in part, since a vendor stated none. A cost with + lacks that of models without a price.
     """
@@ -59,8 +71,9 @@ def usage(
             raise typer.BadParameter(f"{day} must be a day, such as 2026-11-30", param_hint=option)
     target = mesh_target(address, state)
     if budgets:
-        found = asyncio.run(_budgets(target, tenant, run))
-        return show_list(found, BUDGET_COLUMNS, empty="no budgets", as_json=as_json)
+        runs = Connection(edge, state, tenant, token) if edge or not address else None
+        of_runs = runs.run(lambda client: client.list_budgets()) if runs else []
+        return _show_budgets(asyncio.run(_model_budgets(target, tenant, run)), of_runs, as_json)
     request = ListUsageRequest(
         group_by=[UsageDimension.Value(f"USAGE_DIMENSION_{name.upper()}") for name in names],
         run=run,
@@ -97,7 +110,15 @@ async def _usage(target: MeshTarget, tenant: str, request: ListUsageRequest) -> 
             request.page_token = page.next_page_token
 
 
-async def _budgets(target: MeshTarget, tenant: str, run: str) -> list[BudgetStatus]:
+def _show_budgets(of_models: list[BudgetStatus], of_runs: list[RunBudget], as_json: bool) -> None:
+    """Show budgets as two tables, whose columns differ."""
+    if of_models or not of_runs:
+        show_list(of_models, BUDGET_COLUMNS, empty="no budgets", as_json=as_json)
+    if of_runs:
+        show_list(of_runs, RUN_BUDGET_COLUMNS, empty="", as_json=as_json)
+
+
+async def _model_budgets(target: MeshTarget, tenant: str, run: str) -> list[BudgetStatus]:
     async with target.channel() as channel:
         return list((await _call(channel, ModelService.ListBudgets, ListBudgetsRequest(run=run), tenant)).budgets)
 
@@ -124,7 +145,7 @@ def _part(spent: str, limit: str) -> str:
     return f"{spent} of {limit}" if limit.strip("0.") else spent
 
 
-def _renewal(one: BudgetStatus) -> str:
+def _renewal(one: BudgetStatus | RunBudget) -> str:
     return f"{one.renew_time.ToDatetime():%Y-%m-%d %H:%M}" if one.HasField("renew_time") else "never"
 
 
@@ -142,5 +163,13 @@ BUDGET_COLUMNS: Mapping[str, Callable[[BudgetStatus], str]] = {
     "cost in $": lambda one: _part(_dollars(one.spent_cost_micro_usd), _dollars(one.max_cost_micro_usd)),
     "tokens": lambda one: _part(str(one.spent_tokens), str(one.max_tokens)),
     "reserved": lambda one: f"{_dollars(one.reserved_cost_micro_usd)}, {one.reserved_tokens} tokens",
+    "renews": _renewal,
+}
+RUN_BUDGET_COLUMNS: Mapping[str, Callable[[RunBudget], str]] = {
+    "budget of runs": lambda one: one.name,
+    "steps": lambda one: _part(str(one.used_steps), str(one.max_steps)),
+    "effects": lambda one: _part(str(one.used_effects), str(one.max_effects)),
+    "cost in $": lambda one: _part(_dollars(one.used_cost_micro_usd), _dollars(one.max_cost_micro_usd)),
+    "tokens": lambda one: _part(str(one.used_tokens), str(one.max_tokens)),
     "renews": _renewal,
 }

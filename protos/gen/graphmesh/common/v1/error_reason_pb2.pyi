@@ -226,19 +226,20 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "CHECKPOINT_CONFLICT", "domain": "graphmesh", "metadata": { "thread": "th_1", "parent": "1f0c…" } }
     """
     ERROR_REASON_STEP_LIMIT: _ErrorReason.ValueType  # 39
-    """FAILED_PRECONDITION. The run was ended at its limit of node executions.
+    """RESOURCE_EXHAUSTED. The run was ended at its limit of node executions; or its tenant has used up a budget of steps
+    for the day (metadata: budget, scope, and renews, the time at which it begins anew).
 
         { "reason": "STEP_LIMIT", "domain": "graphmesh", "metadata": { "limit": "100", "used": "100" } }
     """
     ERROR_REASON_TOKEN_LIMIT: _ErrorReason.ValueType  # 40
-    """RESOURCE_EXHAUSTED. The run was ended at its limit of tokens; or a budget of the model service cannot pay for a call
-    (metadata: budget, scope, and renews, the time at which it begins anew).
+    """RESOURCE_EXHAUSTED. The run was ended at its limit of tokens; or a budget of the model service cannot pay for a
+    call, or the run's tenant has used one up for the day (metadata: budget, scope, and renews, the time at which it begins anew).
 
         { "reason": "TOKEN_LIMIT", "domain": "graphmesh", "metadata": { "limit": "20000", "used": "20411" } }
     """
     ERROR_REASON_BUDGET_EXCEEDED: _ErrorReason.ValueType  # 41
     """RESOURCE_EXHAUSTED. The run was ended at its limit of cost, in millionths of a US dollar; or a budget of the model
-    service cannot pay for a call (metadata: budget, scope, and renews, the time at which it begins anew).
+    service cannot pay for a call, or the run's tenant has used one up for the day (metadata: budget, scope, and renews, the time at which it begins anew).
 
         { "reason": "BUDGET_EXCEEDED", "domain": "graphmesh", "metadata": { "limit": "50000", "used": "50310" } }
     """
@@ -400,7 +401,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "POLICY_INVALID", "domain": "graphmesh", "metadata": { "graph": "support" } }
     """
     ERROR_REASON_EFFECT_LIMIT: _ErrorReason.ValueType  # 72
-    """FAILED_PRECONDITION. The run has begun as many effects as it may. A graph may handle it. Nothing was sent.
+    """FAILED_PRECONDITION. The run has begun as many effects as it may, or its tenant as many as a budget allows in a day
+    (metadata: budget, scope, and renews). A graph may handle it. Nothing was sent.
 
         { "reason": "EFFECT_LIMIT", "domain": "graphmesh", "metadata": { "limit": "10", "used": "10" } }
     """
@@ -644,19 +646,20 @@ again.
     { "reason": "CHECKPOINT_CONFLICT", "domain": "graphmesh", "metadata": { "thread": "th_1", "parent": "1f0c…" } }
 """
 ERROR_REASON_STEP_LIMIT: ErrorReason.ValueType  # 39
-"""FAILED_PRECONDITION. The run was ended at its limit of node executions.
+"""RESOURCE_EXHAUSTED. The run was ended at its limit of node executions; or its tenant has used up a budget of steps
+for the day (metadata: budget, scope, and renews, the time at which it begins anew).
 
     { "reason": "STEP_LIMIT", "domain": "graphmesh", "metadata": { "limit": "100", "used": "100" } }
 """
 ERROR_REASON_TOKEN_LIMIT: ErrorReason.ValueType  # 40
-"""RESOURCE_EXHAUSTED. The run was ended at its limit of tokens; or a budget of the model service cannot pay for a call
-(metadata: budget, scope, and renews, the time at which it begins anew).
+"""RESOURCE_EXHAUSTED. The run was ended at its limit of tokens; or a budget of the model service cannot pay for a
+call, or the run's tenant has used one up for the day (metadata: budget, scope, and renews, the time at which it begins anew).
 
     { "reason": "TOKEN_LIMIT", "domain": "graphmesh", "metadata": { "limit": "20000", "used": "20411" } }
 """
 ERROR_REASON_BUDGET_EXCEEDED: ErrorReason.ValueType  # 41
 """RESOURCE_EXHAUSTED. The run was ended at its limit of cost, in millionths of a US dollar; or a budget of the model
-service cannot pay for a call (metadata: budget, scope, and renews, the time at which it begins anew).
+service cannot pay for a call, or the run's tenant has used one up for the day (metadata: budget, scope, and renews, the time at which it begins anew).
 
     { "reason": "BUDGET_EXCEEDED", "domain": "graphmesh", "metadata": { "limit": "50000", "used": "50310" } }
 """
@@ -818,7 +821,8 @@ details names the fields.
     { "reason": "POLICY_INVALID", "domain": "graphmesh", "metadata": { "graph": "support" } }
 """
 ERROR_REASON_EFFECT_LIMIT: ErrorReason.ValueType  # 72
-"""FAILED_PRECONDITION. The run has begun as many effects as it may. A graph may handle it. Nothing was sent.
+"""FAILED_PRECONDITION. The run has begun as many effects as it may, or its tenant as many as a budget allows in a day
+(metadata: budget, scope, and renews). A graph may handle it. Nothing was sent.
 
     { "reason": "EFFECT_LIMIT", "domain": "graphmesh", "metadata": { "limit": "10", "used": "10" } }
 """

@@ -32,6 +32,7 @@ from .assistants_pb2 import UpdateAssistantRequest as UpdateAssistantRequest
 from .assistants_pb2 import UpdateAssistantResponse as UpdateAssistantResponse
 from .assistants_pb2_grpc import AssistantServiceServicer as AssistantServiceServicer
 from .assistants_pb2_grpc import add_AssistantServiceServicer_to_server as add_AssistantServiceServicer_to_server
+from .orchestrator_pb2 import BudgetStatus as BudgetStatus
 from .orchestrator_pb2 import CancelRunRequest as CancelRunRequest
 from .orchestrator_pb2 import CancelRunResponse as CancelRunResponse
 from .orchestrator_pb2 import Ceilings as Ceilings
@@ -48,6 +49,8 @@ from .orchestrator_pb2 import GraphDeclaration as GraphDeclaration
 from .orchestrator_pb2 import GraphRole as GraphRole
 from .orchestrator_pb2 import Heartbeat as Heartbeat
 from .orchestrator_pb2 import Interrupt as Interrupt
+from .orchestrator_pb2 import ListBudgetsRequest as ListBudgetsRequest
+from .orchestrator_pb2 import ListBudgetsResponse as ListBudgetsResponse
 from .orchestrator_pb2 import ListGraphsRequest as ListGraphsRequest
 from .orchestrator_pb2 import ListGraphsResponse as ListGraphsResponse
 from .orchestrator_pb2 import ListRunsRequest as ListRunsRequest
@@ -226,6 +229,9 @@ class RunService:
     )
     RecordFeedback: Final = Rpc(
         "/graphmesh.orchestrator.v1.RunService/RecordFeedback", RecordFeedbackRequest, RecordFeedbackResponse
+    )
+    ListBudgets: Final = Rpc(
+        "/graphmesh.orchestrator.v1.RunService/ListBudgets", ListBudgetsRequest, ListBudgetsResponse
     )
     ListGraphs: Final = Rpc(
         "/graphmesh.orchestrator.v1.RunService/ListGraphs", ListGraphsRequest, ListGraphsResponse

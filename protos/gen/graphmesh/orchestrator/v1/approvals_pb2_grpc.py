@@ -92,7 +92,8 @@ class ApprovalServiceServicer:
 
         Reasons: RESOURCE_NOT_FOUND, SCOPE_MISSING (a scope that the approval itself requires), APPROVER_IS_REQUESTER (an
         approval with `four_eyes`), APPROVAL_ANSWERED, APPROVAL_EXPIRED, RUN_NOT_INTERRUPTED (the run was cancelled or
-        has ended).
+        has ended), STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED (all three: the tenant has used up a budget for today; the
+        approval stays as it is, and RetryInfo has the time until the budget renews).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -58,7 +58,8 @@ class ApprovalServiceStub:
 
     Reasons: RESOURCE_NOT_FOUND, SCOPE_MISSING (a scope that the approval itself requires), APPROVER_IS_REQUESTER (an
     approval with `four_eyes`), APPROVAL_ANSWERED, APPROVAL_EXPIRED, RUN_NOT_INTERRUPTED (the run was cancelled or
-    has ended).
+    has ended), STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED (all three: the tenant has used up a budget for today; the
+    approval stays as it is, and RetryInfo has the time until the budget renews).
     """
 
 @_typing.type_check_only
@@ -91,7 +92,8 @@ class ApprovalServiceAsyncStub(ApprovalServiceStub):
 
     Reasons: RESOURCE_NOT_FOUND, SCOPE_MISSING (a scope that the approval itself requires), APPROVER_IS_REQUESTER (an
     approval with `four_eyes`), APPROVAL_ANSWERED, APPROVAL_EXPIRED, RUN_NOT_INTERRUPTED (the run was cancelled or
-    has ended).
+    has ended), STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED (all three: the tenant has used up a budget for today; the
+    approval stays as it is, and RetryInfo has the time until the budget renews).
     """
 
 class ApprovalServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -139,7 +141,8 @@ class ApprovalServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: RESOURCE_NOT_FOUND, SCOPE_MISSING (a scope that the approval itself requires), APPROVER_IS_REQUESTER (an
         approval with `four_eyes`), APPROVAL_ANSWERED, APPROVAL_EXPIRED, RUN_NOT_INTERRUPTED (the run was cancelled or
-        has ended).
+        has ended), STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED (all three: the tenant has used up a budget for today; the
+        approval stays as it is, and RetryInfo has the time until the budget renews).
         """
 
 def add_ApprovalServiceServicer_to_server(servicer: ApprovalServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

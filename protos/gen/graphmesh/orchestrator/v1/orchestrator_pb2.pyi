@@ -1911,6 +1911,107 @@ class RecordFeedbackResponse(_message.Message):
 Global___RecordFeedbackResponse: _TypeAlias = RecordFeedbackResponse  # noqa: Y015
 
 @_typing.final
+class ListBudgetsRequest(_message.Message):
+    """Request of ListBudgets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetsRequest: _TypeAlias = ListBudgetsRequest  # noqa: Y015
+
+@_typing.final
+class ListBudgetsResponse(_message.Message):
+    """Response of ListBudgets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___BudgetStatus]:
+        """The budgets, by name."""
+
+    def __init__(
+        self,
+        *,
+        budgets: _abc.Iterable[Global___BudgetStatus] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetsResponse: _TypeAlias = ListBudgetsResponse  # noqa: Y015
+
+@_typing.final
+class BudgetStatus(_message.Message):
+    """A budget of a tenant, and what its runs have used today. A limit of 0 is none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MAX_STEPS_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    MAX_COST_MICRO_USD_FIELD_NUMBER: _builtins.int
+    MAX_EFFECTS_FIELD_NUMBER: _builtins.int
+    USED_STEPS_FIELD_NUMBER: _builtins.int
+    USED_TOKENS_FIELD_NUMBER: _builtins.int
+    USED_COST_MICRO_USD_FIELD_NUMBER: _builtins.int
+    USED_EFFECTS_FIELD_NUMBER: _builtins.int
+    RENEW_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name, as in the settings of the orchestrator."""
+    max_steps: _builtins.int
+    """The most node executions; then runs end with STEP_LIMIT, and none begins."""
+    max_tokens: _builtins.int
+    """The most tokens that models read and write; then runs end with TOKEN_LIMIT, and none begins."""
+    max_cost_micro_usd: _builtins.int
+    """The highest cost of model calls, in millionths of a US dollar; then runs end with BUDGET_EXCEEDED, and none begins."""
+    max_effects: _builtins.int
+    """The most effects; a further one is refused with EFFECT_LIMIT."""
+    used_steps: _builtins.int
+    """Node executions, up to a second late, as are tokens and cost."""
+    used_tokens: _builtins.int
+    """Tokens that models have read and written."""
+    used_cost_micro_usd: _builtins.int
+    """The cost of model calls, in millionths of a US dollar."""
+    used_effects: _builtins.int
+    """Effects that were begun."""
+    @_builtins.property
+    def renew_time(self) -> _timestamp_pb2.Timestamp:
+        """When it begins anew."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        max_steps: _builtins.int = ...,
+        max_tokens: _builtins.int = ...,
+        max_cost_micro_usd: _builtins.int = ...,
+        max_effects: _builtins.int = ...,
+        used_steps: _builtins.int = ...,
+        used_tokens: _builtins.int = ...,
+        used_cost_micro_usd: _builtins.int = ...,
+        used_effects: _builtins.int = ...,
+        renew_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["renew_time", b"renew_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_cost_micro_usd", b"max_cost_micro_usd", "max_effects", b"max_effects", "max_steps", b"max_steps", "max_tokens", b"max_tokens", "name", b"name", "renew_time", b"renew_time", "used_cost_micro_usd", b"used_cost_micro_usd", "used_effects", b"used_effects", "used_steps", b"used_steps", "used_tokens", b"used_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BudgetStatus: _TypeAlias = BudgetStatus  # noqa: Y015
+
+@_typing.final
 class ListGraphsRequest(_message.Message):
     """Request of ListGraphs."""
 

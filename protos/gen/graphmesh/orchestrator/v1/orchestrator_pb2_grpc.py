@@ -87,6 +87,11 @@ class RunServiceStub:
                 request_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RecordFeedbackRequest.SerializeToString,
                 response_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RecordFeedbackResponse.FromString,
                 _registered_method=True)
+        self.ListBudgets = channel.unary_unary(
+                '/graphmesh.orchestrator.v1.RunService/ListBudgets',
+                request_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListBudgetsRequest.SerializeToString,
+                response_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListBudgetsResponse.FromString,
+                _registered_method=True)
         self.ListGraphs = channel.unary_unary(
                 '/graphmesh.orchestrator.v1.RunService/ListGraphs',
                 request_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListGraphsRequest.SerializeToString,
@@ -120,7 +125,9 @@ class RunServiceServicer:
         character, a schedule_time after the year 9999, or neither a graph nor an assistant, or both), THREAD_BUSY (another
         run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the
         assistant or its version), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state to begin from, with a
-        checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request).
+        checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request),
+        STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED (all three: the
+        tenant has used up a budget for today; RetryInfo has the time until it renews).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,7 +169,8 @@ class RunServiceServicer:
         its version, or the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE
         (all three of the state to begin from), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
         REQUEST_ID_REUSED (the request_id was used with another request), SHUTTING_DOWN (the process stops, and the run
-        continues; a repeat with the request_id reaches another one).
+        continues; a repeat with the request_id reaches another one), STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED (all three
+        as in CreateRun).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -223,7 +231,8 @@ class RunServiceServicer:
         Reasons: RESOURCE_NOT_FOUND (the run, or an interrupt that it never had), RUN_NOT_INTERRUPTED, INTERRUPT_ANSWERED
         (another answer is stored), APPROVAL_REQUIRED (an interrupt is an approval, or an answer has the form of one),
         INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character),
-        GRAPH_NOT_ALLOWED (the caller's roles may not run the graph of the run).
+        GRAPH_NOT_ALLOWED (the caller's roles may not run the graph of the run), STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED
+        (all three: the tenant has used up a budget for today; the run stays as it is, and RetryInfo has the renewal).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -237,6 +246,15 @@ class RunServiceServicer:
         Personal data and secrets in the comment are replaced by placeholders before it is stored.
 
         Reasons: RESOURCE_NOT_FOUND, RESOURCE_LIMIT (too many callers have a feedback of the run).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBudgets(self, request, context):
+        """Lists the budgets that the runs of the caller's tenant share, with what they have used today (UTC).
+
+        Reasons: none of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -298,6 +316,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.RecordFeedback,
                     request_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RecordFeedbackRequest.FromString,
                     response_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RecordFeedbackResponse.SerializeToString,
+            ),
+            'ListBudgets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBudgets,
+                    request_deserializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListBudgetsRequest.FromString,
+                    response_serializer=graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListBudgetsResponse.SerializeToString,
             ),
             'ListGraphs': grpc.unary_unary_rpc_method_handler(
                     servicer.ListGraphs,
@@ -556,6 +579,33 @@ class RunService:
             '/graphmesh.orchestrator.v1.RunService/RecordFeedback',
             graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RecordFeedbackRequest.SerializeToString,
             graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RecordFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBudgets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/graphmesh.orchestrator.v1.RunService/ListBudgets',
+            graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListBudgetsRequest.SerializeToString,
+            graphmesh_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListBudgetsResponse.FromString,
             options,
             channel_credentials,
             insecure,

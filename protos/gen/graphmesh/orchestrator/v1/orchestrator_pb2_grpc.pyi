@@ -56,7 +56,9 @@ class RunServiceStub:
     character, a schedule_time after the year 9999, or neither a graph nor an assistant, or both), THREAD_BUSY (another
     run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the
     assistant or its version), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state to begin from, with a
-    checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request).
+    checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request),
+    STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED (all three: the
+    tenant has used up a budget for today; RetryInfo has the time until it renews).
     """
     GetRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetRunRequest, _orchestrator_pb2.GetRunResponse]
     """Reads a run in its present state.
@@ -86,7 +88,8 @@ class RunServiceStub:
     its version, or the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE
     (all three of the state to begin from), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
     REQUEST_ID_REUSED (the request_id was used with another request), SHUTTING_DOWN (the process stops, and the run
-    continues; a repeat with the request_id reaches another one).
+    continues; a repeat with the request_id reaches another one), STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED (all three
+    as in CreateRun).
     """
     StreamRun: _grpc.UnaryStreamMultiCallable[_orchestrator_pb2.StreamRunRequest, _orchestrator_pb2.StreamRunResponse]
     """Streams the events of a run: first the stored events after `after_seq`, then new ones as they are stored.
@@ -131,7 +134,8 @@ class RunServiceStub:
     Reasons: RESOURCE_NOT_FOUND (the run, or an interrupt that it never had), RUN_NOT_INTERRUPTED, INTERRUPT_ANSWERED
     (another answer is stored), APPROVAL_REQUIRED (an interrupt is an approval, or an answer has the form of one),
     INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character),
-    GRAPH_NOT_ALLOWED (the caller's roles may not run the graph of the run).
+    GRAPH_NOT_ALLOWED (the caller's roles may not run the graph of the run), STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED
+    (all three: the tenant has used up a budget for today; the run stays as it is, and RetryInfo has the renewal).
     """
     RecordFeedback: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.RecordFeedbackRequest, _orchestrator_pb2.RecordFeedbackResponse]
     """Records what the caller thinks of a run, at any time: while it is executed, parked or when it has ended. A caller has
@@ -141,6 +145,11 @@ class RunServiceStub:
     Personal data and secrets in the comment are replaced by placeholders before it is stored.
 
     Reasons: RESOURCE_NOT_FOUND, RESOURCE_LIMIT (too many callers have a feedback of the run).
+    """
+    ListBudgets: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListBudgetsRequest, _orchestrator_pb2.ListBudgetsResponse]
+    """Lists the budgets that the runs of the caller's tenant share, with what they have used today (UTC).
+
+    Reasons: none of its own.
     """
     ListGraphs: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.ListGraphsRequest, _orchestrator_pb2.ListGraphsResponse]
     """Lists the graphs that can be run, by name, with the JSON schemas of their input and output.
@@ -176,7 +185,9 @@ class RunServiceAsyncStub(RunServiceStub):
     character, a schedule_time after the year 9999, or neither a graph nor an assistant, or both), THREAD_BUSY (another
     run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the
     assistant or its version), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state to begin from, with a
-    checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request).
+    checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request),
+    STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED (all three: the
+    tenant has used up a budget for today; RetryInfo has the time until it renews).
     """
     GetRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetRunRequest, _orchestrator_pb2.GetRunResponse]  # type: ignore[assignment]
     """Reads a run in its present state.
@@ -206,7 +217,8 @@ class RunServiceAsyncStub(RunServiceStub):
     its version, or the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE
     (all three of the state to begin from), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
     REQUEST_ID_REUSED (the request_id was used with another request), SHUTTING_DOWN (the process stops, and the run
-    continues; a repeat with the request_id reaches another one).
+    continues; a repeat with the request_id reaches another one), STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED (all three
+    as in CreateRun).
     """
     StreamRun: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.StreamRunRequest, _orchestrator_pb2.StreamRunResponse]  # type: ignore[assignment]
     """Streams the events of a run: first the stored events after `after_seq`, then new ones as they are stored.
@@ -251,7 +263,8 @@ class RunServiceAsyncStub(RunServiceStub):
     Reasons: RESOURCE_NOT_FOUND (the run, or an interrupt that it never had), RUN_NOT_INTERRUPTED, INTERRUPT_ANSWERED
     (another answer is stored), APPROVAL_REQUIRED (an interrupt is an approval, or an answer has the form of one),
     INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character),
-    GRAPH_NOT_ALLOWED (the caller's roles may not run the graph of the run).
+    GRAPH_NOT_ALLOWED (the caller's roles may not run the graph of the run), STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED
+    (all three: the tenant has used up a budget for today; the run stays as it is, and RetryInfo has the renewal).
     """
     RecordFeedback: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.RecordFeedbackRequest, _orchestrator_pb2.RecordFeedbackResponse]  # type: ignore[assignment]
     """Records what the caller thinks of a run, at any time: while it is executed, parked or when it has ended. A caller has
@@ -261,6 +274,11 @@ class RunServiceAsyncStub(RunServiceStub):
     Personal data and secrets in the comment are replaced by placeholders before it is stored.
 
     Reasons: RESOURCE_NOT_FOUND, RESOURCE_LIMIT (too many callers have a feedback of the run).
+    """
+    ListBudgets: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListBudgetsRequest, _orchestrator_pb2.ListBudgetsResponse]  # type: ignore[assignment]
+    """Lists the budgets that the runs of the caller's tenant share, with what they have used today (UTC).
+
+    Reasons: none of its own.
     """
     ListGraphs: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.ListGraphsRequest, _orchestrator_pb2.ListGraphsResponse]  # type: ignore[assignment]
     """Lists the graphs that can be run, by name, with the JSON schemas of their input and output.
@@ -299,7 +317,9 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         character, a schedule_time after the year 9999, or neither a graph nor an assistant, or both), THREAD_BUSY (another
         run has the thread), WRONG_GRAPH (the thread belongs to another graph), RESOURCE_NOT_FOUND (the checkpoint, the
         assistant or its version), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE (all three of the state to begin from, with a
-        checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request).
+        checkpoint_id or without an input), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED, REQUEST_ID_REUSED (the request_id was used with another request),
+        STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED (all three: the
+        tenant has used up a budget for today; RetryInfo has the time until it renews).
         """
 
     @_abc_1.abstractmethod
@@ -347,7 +367,8 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         its version, or the run where it is deleted meanwhile), VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE
         (all three of the state to begin from), QUEUE_FULL (too many pending runs of the tenant), WEBHOOK_NOT_ALLOWED,
         REQUEST_ID_REUSED (the request_id was used with another request), SHUTTING_DOWN (the process stops, and the run
-        continues; a repeat with the request_id reaches another one).
+        continues; a repeat with the request_id reaches another one), STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED (all three
+        as in CreateRun).
         """
 
     @_abc_1.abstractmethod
@@ -416,7 +437,8 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         Reasons: RESOURCE_NOT_FOUND (the run, or an interrupt that it never had), RUN_NOT_INTERRUPTED, INTERRUPT_ANSWERED
         (another answer is stored), APPROVAL_REQUIRED (an interrupt is an approval, or an answer has the form of one),
         INVALID_REQUEST (an answer beyond its bounds, with a number that JSON cannot express, or with a NUL character),
-        GRAPH_NOT_ALLOWED (the caller's roles may not run the graph of the run).
+        GRAPH_NOT_ALLOWED (the caller's roles may not run the graph of the run), STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED
+        (all three: the tenant has used up a budget for today; the run stays as it is, and RetryInfo has the renewal).
         """
 
     @_abc_1.abstractmethod
@@ -432,6 +454,17 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         Personal data and secrets in the comment are replaced by placeholders before it is stored.
 
         Reasons: RESOURCE_NOT_FOUND, RESOURCE_LIMIT (too many callers have a feedback of the run).
+        """
+
+    @_abc_1.abstractmethod
+    def ListBudgets(
+        self,
+        request: _orchestrator_pb2.ListBudgetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.ListBudgetsResponse, _abc.Awaitable[_orchestrator_pb2.ListBudgetsResponse]]:
+        """Lists the budgets that the runs of the caller's tenant share, with what they have used today (UTC).
+
+        Reasons: none of its own.
         """
 
     @_abc_1.abstractmethod

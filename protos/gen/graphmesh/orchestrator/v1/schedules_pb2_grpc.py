@@ -169,7 +169,7 @@ class ScheduleServiceServicer:
 
         Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
         GRAPH_NOT_ALLOWED, THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, QUEUE_FULL, WEBHOOK_NOT_ALLOWED,
-        REQUEST_ID_REUSED (all as CreateRun).
+        REQUEST_ID_REUSED, STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED (all as CreateRun).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

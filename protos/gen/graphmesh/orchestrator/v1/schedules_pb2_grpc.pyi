@@ -88,7 +88,7 @@ class ScheduleServiceStub:
 
     Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
     GRAPH_NOT_ALLOWED, THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, QUEUE_FULL, WEBHOOK_NOT_ALLOWED,
-    REQUEST_ID_REUSED (all as CreateRun).
+    REQUEST_ID_REUSED, STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED (all as CreateRun).
     """
     DeleteSchedule: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.DeleteScheduleRequest, _schedules_pb2.DeleteScheduleResponse]
     """Deletes a schedule. Its runs stay, and continue.
@@ -156,7 +156,7 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
 
     Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
     GRAPH_NOT_ALLOWED, THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, QUEUE_FULL, WEBHOOK_NOT_ALLOWED,
-    REQUEST_ID_REUSED (all as CreateRun).
+    REQUEST_ID_REUSED, STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED (all as CreateRun).
     """
     DeleteSchedule: _aio.UnaryUnaryMultiCallable[_schedules_pb2.DeleteScheduleRequest, _schedules_pb2.DeleteScheduleResponse]  # type: ignore[assignment]
     """Deletes a schedule. Its runs stay, and continue.
@@ -263,7 +263,7 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: RESOURCE_NOT_FOUND (the schedule, or the assistant), INVALID_REQUEST, INVALID_INPUT, GRAPH_NOT_FOUND,
         GRAPH_NOT_ALLOWED, THREAD_BUSY, WRONG_GRAPH, VERSION_UNAVAILABLE, MIGRATION_FAILED, STATE_UNREADABLE, QUEUE_FULL, WEBHOOK_NOT_ALLOWED,
-        REQUEST_ID_REUSED (all as CreateRun).
+        REQUEST_ID_REUSED, STEP_LIMIT, TOKEN_LIMIT, BUDGET_EXCEEDED (all as CreateRun).
         """
 
     @_abc_1.abstractmethod
