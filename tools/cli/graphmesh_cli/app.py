@@ -69,7 +69,7 @@ COMMANDS = {
     "statement": Entry(
         "graphmesh_cli.commands.statement:statement", "Show what a customer was invoiced, has paid and has got back."
     ),
-    "policy": Entry("graphmesh_cli.commands.policy:commands", "Show and set a tenant's rules for refunds and tickets."),
+    "policy": Entry("graphmesh_cli.commands.policy:commands", "Set a tenant's rules for refunds, tickets and agents."),
     "new-service": Entry("graphmesh_cli.commands.new_service:new_service", "Create a complete tool service."),
     "protos": Entry("graphmesh_cli.commands.protos:commands", "Generate Python packages from protos, and check them."),
     "render": Entry("graphmesh_cli.commands.render:commands", "Render files from mesh.yaml and the protos."),

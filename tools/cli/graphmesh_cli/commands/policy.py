@@ -1,8 +1,8 @@
-"""`graphmesh policy`: show and set the rules of a tenant for refunds and for tickets."""
+"""`graphmesh policy`: show, set and reset the rules of a tenant for refunds, for tickets and for each agent."""
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from google.protobuf import json_format
@@ -10,23 +10,25 @@ from graphmesh.billing import v1 as billing
 from graphmesh.ticketing import v1 as ticketing
 from graphmesh_local.state_folder import DEFAULT_STATE
 
-from graphmesh_cli.commands.connection import DEFAULT_TENANT, State, Tenant
+from graphmesh_cli.commands.agent_policies import change_agent_policy, show_agent_policy
+from graphmesh_cli.commands.connection import DEFAULT_TENANT, Connection, State, Tenant, Token
+from graphmesh_cli.commands.json_arguments import json_argument
 from graphmesh_cli.commands.output import AsJson, console, print_json_line
 from graphmesh_cli.commands.service_calls import MeshAddress, ServiceCalls, call_services
 
-Kind = Literal["refunds", "tickets"]
 Policy = billing.RefundPolicy | ticketing.TicketPolicy
-READ: dict[Kind, tuple[Any, Any]] = {
+READ: dict[str, tuple[Any, Any]] = {
     "refunds": (billing.BillingService.GetRefundPolicy, billing.GetRefundPolicyRequest),
     "tickets": (ticketing.TicketingService.GetTicketPolicy, ticketing.GetTicketPolicyRequest),
 }
-SET: dict[Kind, tuple[Any, Any]] = {
+SET: dict[str, tuple[Any, Any]] = {
     "refunds": (billing.BillingService.SetRefundPolicy, billing.SetRefundPolicyRequest),
     "tickets": (ticketing.TicketingService.SetTicketPolicy, ticketing.SetTicketPolicyRequest),
 }
-Name = Annotated[Kind, typer.Argument(help="The policy.")]
+Name = Annotated[str, typer.Argument(help="refunds, tickets, or an agent with a policy: see graphmesh graphs.")]
+Edge = Annotated[str, typer.Option(help="The edge, for policies of agents; by default the running mesh's.")]
 
-commands = typer.Typer(help="Show and set the rules of a tenant.", no_args_is_help=True, add_completion=False)
+commands = typer.Typer(help="Show, set and reset the rules of a tenant.", no_args_is_help=True, add_completion=False)
 
 
 @commands.command()
@@ -34,17 +36,21 @@ def show(
     policy: Name,
     as_json: AsJson = False,
     address: MeshAddress = "",
+    edge: Edge = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
-    """Show a policy as JSON, in the form that set reads."""
+    """Show a policy as JSON, in the form that set reads; of an agent what replaces its default."""
+    if policy not in READ:
+        return show_agent_policy(policy, Connection(edge, state, tenant, token), as_json)
     rpc, request = READ[policy]
 
     async def read(call: ServiceCalls) -> Policy:
         found: Policy = (await call(rpc, request())).policy
         return found
 
-    _print(call_services(read, "policy", address, state, tenant), as_json)
+    return _print(call_services(read, "policy", address, state, tenant), as_json)
 
 
 @commands.command("set")
@@ -53,13 +59,20 @@ def set_policy(
     file: Annotated[Path, typer.Argument(help="The policy as JSON.")],
     as_json: AsJson = False,
     address: MeshAddress = "",
+    edge: Edge = "",
+    token: Token = "",
     state: State = DEFAULT_STATE,
     tenant: Tenant = DEFAULT_TENANT,
 ) -> None:
     """Replace a policy by that of a file.
 
-    Where the file has a version, as show prints it, the stored policy must still have it.
+    Where the file of a service's policy has a version, as show prints it, the stored policy must still have it. Of an
+    agent, the file has the members that replace those of its default, and what changes is shown. A field that breaks a
+    rule is named, and nothing is changed.
     """
+    if policy not in SET:
+        members = json_argument(f"@{file}", "FILE") or {}
+        return change_agent_policy(policy, members, Connection(edge, state, tenant, token), as_json)
     rpc, request_type = SET[policy]
     request = _request(file, request_type)
 
@@ -71,6 +84,21 @@ def set_policy(
     if as_json:
         return print_json_line(stored)
     return console().print(f"the policy for {policy} has version {stored.version}")
+
+
+@commands.command()
+def reset(
+    policy: Annotated[str, typer.Argument(help="An agent with a policy.")],
+    as_json: AsJson = False,
+    edge: Edge = "",
+    token: Token = "",
+    state: State = DEFAULT_STATE,
+    tenant: Tenant = DEFAULT_TENANT,
+) -> None:
+    """Give an agent its default policy again, and show what changes."""
+    if policy in SET:
+        raise typer.BadParameter(f"{policy} has no default to return to: set it", param_hint="POLICY")
+    change_agent_policy(policy, {}, Connection(edge, state, tenant, token), as_json)
 
 
 def _request(file: Path, request_type: Any) -> Any:
