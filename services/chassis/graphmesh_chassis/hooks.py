@@ -40,6 +40,7 @@ from graphmesh_chassis.large_values import convert_aside
 from graphmesh_chassis.server_metrics import CALLS, EFFECTS
 from graphmesh_chassis.status import to_grpc
 from graphmesh_chassis.telemetry import names
+from graphmesh_chassis.telemetry.sampling import is_traced, trace_id
 from graphmesh_chassis.tenant_turns import work_for
 from graphmesh_chassis.validation import check_request, check_response
 from graphmesh_chassis.wire_bounds import check_wire_bounds, has_json
@@ -120,6 +121,7 @@ async def telemetry(proceed: Proceed, call: Call) -> None:
                 names.THREAD: call.header(metadata.THREAD),
                 names.NODE: call.header(metadata.NODE),
                 names.APPROVAL: call.header(metadata.APPROVAL),
+                names.TRACE_ID: trace_id(call.headers) if is_traced() else "",
             }
             log.info("call", **{name: value for name, value in fields.items() if value != ""})
 

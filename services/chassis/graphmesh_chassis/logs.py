@@ -9,6 +9,7 @@ import structlog
 from structlog.typing import EventDict
 
 from graphmesh_chassis.redaction import DEFAULT
+from graphmesh_chassis.telemetry import names, spans
 
 without_locals = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 """Formats tracebacks without the values of variables, which hold customers' data."""
@@ -37,6 +38,13 @@ def _shorten(chain: list[dict[str, Any]]) -> None:
             _shorten(member)
 
 
+def add_trace(_: Any, __: str, entry: EventDict) -> EventDict:
+    """Add the ids of the present span, where the work that logs is traced."""
+    if present := spans.present():
+        entry[names.TRACE_ID], entry[names.SPAN_ID] = present[3:35], present[36:52]
+    return entry
+
+
 def redact(_: Any, __: str, entry: EventDict) -> EventDict:
     """Replace personal data and secrets in the texts of an entry, also in those of exceptions."""
     return {key: DEFAULT.redact_value(value) for key, value in entry.items()}
@@ -62,6 +70,7 @@ def configure_logs(service: str, level: str) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            add_trace,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.ExceptionRenderer(without_locals),

@@ -147,6 +147,22 @@ async def test_each_call_is_one_log_line(logged: StringIO) -> None:
     assert SECRET not in json.dumps(lines)
 
 
+@pytest.mark.parametrize("parent", [SAMPLED, NOT_SAMPLED, f"00-{SECRET}-x-01", ""])
+async def test_lines_have_the_trace_of_the_call(logged: StringIO, parent: str) -> None:
+    """That of the call, and those that it writes, which have its span too; of traced calls only."""
+
+    async def write(question: Any, context: Any) -> Any:
+        structlog.get_logger("probe").info("within")
+        return Answer()
+
+    await make_call({"Ask": write}, NEVER, **({"traceparent": parent} if parent else {}))
+    lines = {line["event"]: line for line in map(json.loads, logged.getvalue().splitlines())}
+    stated = TRACE if parent == SAMPLED else None
+    assert lines["call"].get("trace_id") == stated
+    assert (lines["within"].get("trace_id") == stated) is not parent.endswith("x-01")
+    assert SECRET not in logged.getvalue()
+
+
 async def test_unwritable_log_fails_no_call(logged: StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk or a closed pipe must not turn a completed call into an error."""
     full = open("/dev/full", "w")  # noqa: ASYNC230, SIM115, PTH123  # closed below, which fails too

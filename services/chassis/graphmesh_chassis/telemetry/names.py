@@ -74,6 +74,8 @@ CHECK = "graphmesh.check"
 """A check of a graph, by its name."""
 LEFT_OUT = "graphmesh.left_out"
 """Spans of a run that its trace has no room for, or events of which none were made."""
+TRACE_ID, SPAN_ID = "trace_id", "span_id"
+"""Of the span in which a line of the log was written; both in hexadecimal digits."""
 SIGNAL = "graphmesh.signal"
 """Spans, metrics or logs."""
 

@@ -5,6 +5,7 @@ ratio, never reaches the instrumentation, which would double the cost of a small
 """
 
 import random
+import re
 from contextvars import ContextVar, Token
 
 from graphmesh_chassis import metadata
@@ -16,6 +17,7 @@ NOT_SAMPLED = (TRACEPARENT, "00-" + "f" * 32 + "-" + "f" * 16 + "-00")
 SAMPLED = frozenset("13579bdf")
 """The last hexadecimal digits of a `traceparent` with the sampled flag."""
 
+STATED = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 SPAN_ID = 16
 """Characters of the id of a span."""
 MILLION = 1_000_000
@@ -36,6 +38,12 @@ def decide(headers: metadata.Metadata, ratio: float) -> bool:
         traced = is_drawn(parent[3:35], ratio)
     _traced.set(traced)
     return traced
+
+
+def trace_id(headers: metadata.Metadata) -> str:
+    """Return the trace that a call joins; empty where it joins none, or what it states is malformed."""
+    stated = STATED.fullmatch(metadata.text(headers, TRACEPARENT))
+    return stated[1] if stated else ""
 
 
 def is_drawn(trace_id: str, ratio: float) -> bool:
