@@ -59,3 +59,11 @@ def test_lock_takes_every_sibling_from_the_workspace() -> None:
     siblings = [one for one in required if one["name"].startswith("graphmesh-")]
     assert siblings
     assert all("editable" in one for one in siblings)
+
+
+def test_package_of_graph_authors_has_prebuilt_agents_as_an_extra() -> None:
+    """Graphs without them need no LangChain, of which the middleware of the guardrails alone makes use."""
+    project = pyproject(ROOT / "orchestrator" / "nodes")["project"]
+    assert [one.partition(">")[0] for one in project["optional-dependencies"]["agents"]] == ["langchain"]
+    modules = (ROOT / "orchestrator" / "nodes" / "graphmesh_nodes").rglob("*.py")
+    assert {path.name for path in modules if "from langchain." in path.read_text()} == {"middleware.py"}
