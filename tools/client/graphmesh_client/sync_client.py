@@ -176,6 +176,7 @@ class SyncClient(_Twin[Client]):
     resume_run, cancel_run = _call(Client.resume_run), _call(Client.cancel_run)
     record_feedback = _call(Client.record_feedback)
     list_runs, list_graphs = _call(Client.list_runs), _call(Client.list_graphs)
+    list_budgets = _call(Client.list_budgets)
 
     def __init__(
         self,
