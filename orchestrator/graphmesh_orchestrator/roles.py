@@ -1,6 +1,7 @@
 """The graphs that roles may run, and the tools that these may call for them: the file of the settings."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,18 @@ SETTING = "GRAPHMESH_ORCHESTRATOR_ROLES"
 
 RoleNames = Sequence[str] | None
 """The roles of a caller; None: the call had none, as those of the local developer."""
+
+
+Kind = Literal["graphs", "tools"]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The refusal of roles: its message, the caller's roles, and those that may."""
+
+    message: str
+    roles: str
+    allowed: str
 
 
 class Role(BaseModel):
@@ -55,20 +68,24 @@ class RoleRules:
             raise BadSetting(f"{SETTING}: {path}: {error}") from error
 
     def require_graph(self, roles: RoleNames, graph: str) -> None:
-        """Raises GraphNotAllowed where none of the roles may run a graph."""
+        """Raises GraphNotAllowed, with the roles that may, where none of the roles may run a graph."""
         if not self.may_run(roles, graph):
-            raise GraphNotAllowed(graph=graph, roles=" ".join(roles or ()))
+            refused = self._refused(roles, "graphs", {ALL, graph}, f"run the graph {graph}")
+            raise GraphNotAllowed(refused.message, graph=graph, roles=refused.roles, allowed=refused.allowed)
 
     def may_run(self, roles: RoleNames, graph: str) -> bool:
         """Return whether one of the roles may run a graph."""
         return self._allows(roles, "graphs", {ALL, graph})
 
     def require_tool(self, roles: RoleNames, tool: str) -> None:
-        """Raises ToolNotAllowed where no graph may call a tool, `billing.Refund`, for the roles. All tools are those of
-        services: the run API has to be named."""
+        """Raises ToolNotAllowed, with the roles that may, where no graph may call a tool, `billing.Refund`, for the
+        roles. All tools are those of services: the run API has to be named."""
         service = tool.partition(".")[0]
-        if not self._allows(roles, "tools", {tool, service} if service == RUN_API else {ALL, tool, service}):
-            raise ToolNotAllowed(tool=tool, roles=" ".join(roles or ()))
+        names = {tool, service} if service == RUN_API else {ALL, tool, service}
+        if not self._allows(roles, "tools", names):
+            refused = self._refused(roles, "tools", names, f"have {tool} called")
+            message = f"{refused.message}: nothing was sent"
+            raise ToolNotAllowed(message, tool=tool, roles=refused.roles, allowed=refused.allowed)
 
     def restricts(self, roles: RoleNames) -> bool:
         """Return whether a caller with these roles is another one than the local developer."""
@@ -93,11 +110,21 @@ class RoleRules:
         known = self._known() if roles else {}
         return frozenset().union(*(known[role].scopes for role in roles or () if role in known))
 
-    def _allows(self, roles: RoleNames, kind: Literal["graphs", "tools"], names: set[str]) -> bool:
+    def _allows(self, roles: RoleNames, kind: Kind, names: set[str]) -> bool:
         if not self.restricts(roles):
             return True
         known = self._known()
         return any(not names.isdisjoint(getattr(known[role], kind)) for role in roles or () if role in known)
+
+    def _refused(self, roles: RoleNames, kind: Kind, names: set[str], action: str) -> Refused:
+        """Return why roles may not do something, and which may."""
+        known = self._known()
+        allowed = " ".join(sorted(name for name, role in known.items() if not names.isdisjoint(getattr(role, kind))))
+        held = " ".join(roles or ())
+        reason = f"The caller has the roles {held}" if held else "The caller has no role"
+        if gone := " ".join(role for role in roles or () if role not in known):
+            reason += f", of which the file of roles does not have {gone}"
+        return Refused(f"{reason}; the roles that may {action}: {allowed or 'none'}", held, allowed)
 
     def _known(self) -> dict[str, Role]:
         return self._file.content() if self._file else {}

@@ -139,7 +139,9 @@ async def executed(node: Any, rules: RoleRules, roles: list[str] | None) -> tupl
 async def test_a_refused_tool_ends_the_run_and_nothing_is_sent(rules: RoleRules) -> None:
     run, calls = await executed(refund, rules, ["reader"])
     error = error_of(run)
-    assert (error.reason, dict(error.data)) == ("TOOL_NOT_ALLOWED", {"tool": "billing.Refund", "roles": "reader"})
+    data = {"tool": "billing.Refund", "roles": "reader", "allowed": "admin agent"}
+    assert (error.reason, dict(error.data)) == ("TOOL_NOT_ALLOWED", data)
+    assert "the roles that may have billing.Refund called: admin agent: nothing was sent" in error.message
     assert (run.status, calls, run.state.open_effects) == (RunStatus.ERROR, [], {})
     run, calls = await executed(refund, rules, ["agent"])
     assert (run.status, calls) == (RunStatus.SUCCESS, ["billing.Refund"])
@@ -174,7 +176,35 @@ async def test_a_refused_tool_can_be_a_refusal_of_a_remote_node(rules: RoleRules
 async def test_a_graph_that_no_role_has_is_refused_before_the_run_is_stored(rules: RoleRules) -> None:
     with pytest.raises(GraphNotAllowed) as refused:
         await executed(refund, rules, ["operator"])
-    assert dict(refused.value.data) == {"graph": GRAPH, "roles": "operator"}
+    assert dict(refused.value.data) == {"graph": GRAPH, "roles": "operator", "allowed": "admin agent reader"}
+
+
+@pytest.mark.parametrize(
+    ("roles", "message"),
+    [
+        (None, "The caller has no role; the roles that may run the graph pay: admin agent reader"),
+        ([], "The caller has no role; the roles that may run the graph pay: admin agent reader"),
+        (
+            ["operator", "clerk"],
+            "The caller has the roles operator clerk, of which the file of roles does not have clerk; "
+            "the roles that may run the graph pay: admin agent reader",
+        ),
+    ],
+)
+async def test_a_refusal_states_who_could(rules: RoleRules, roles: list[str] | None, message: str) -> None:
+    with pytest.raises(GraphNotAllowed) as refused:
+        await executed(refund, rules, roles)
+    assert refused.value.message == message
+
+
+async def test_a_role_that_is_deleted_during_a_run_has_no_tool(rules: RoleRules, tmp_path: Path) -> None:
+    async def delete_role(state: State) -> State:
+        write(tmp_path, {"admin": role(["*"], ["*"])})
+        return await refund(state)
+
+    run, calls = await executed(delete_role, rules, ["agent"])
+    assert (error_of(run).reason, error_of(run).data["allowed"], calls) == ("TOOL_NOT_ALLOWED", "admin", [])
+    assert "of which the file of roles does not have agent" in error_of(run).message
 
 
 async def test_a_parked_run_is_checked_by_the_roles_of_today(rules: RoleRules, tmp_path: Path) -> None:
@@ -184,9 +214,11 @@ async def test_a_parked_run_is_checked_by_the_roles_of_today(rules: RoleRules, t
         interrupt("continue?")
         return await refund(state)
 
-    for edited, reason in (
-        ({**ROLES, "agent": role([GRAPH])}, "TOOL_NOT_ALLOWED"),
-        ({**ROLES, "agent": role([], ["*"])}, "GRAPH_NOT_ALLOWED"),
+    without_agent = {name: rights for name, rights in ROLES.items() if name != "agent"}
+    for edited, reason, could in (
+        ({**ROLES, "agent": role([GRAPH])}, "TOOL_NOT_ALLOWED", "have billing.Refund called: admin"),
+        ({**ROLES, "agent": role([], ["*"])}, "GRAPH_NOT_ALLOWED", "run the graph pay: admin reader"),
+        (without_agent, "GRAPH_NOT_ALLOWED", "does not have agent; the roles that may run the graph pay: admin reader"),
     ):
         async with open_orchestrator(graph_of(ask)) as here:
             here.roles = rules
@@ -199,4 +231,5 @@ async def test_a_parked_run_is_checked_by_the_roles_of_today(rules: RoleRules, t
             other = here.worker("two")
             ended = await other.stopped(await other.claim())
             assert (ended.status, error_of(ended).reason) == (RunStatus.ERROR, reason)
+            assert could in error_of(ended).message
             assert not here.mesh.calls

@@ -150,3 +150,11 @@ async def test_schedule_of_a_graph_that_is_gone_fails(orchestrator: MemoryOrches
     await ticker_of(orchestrator, schedules).poll()
     failed = await schedules.get("acme", "s")
     assert (reason_of(failed), failed.progress.failures) == ("GRAPH_NOT_FOUND", 1)
+
+
+async def test_tick_of_roles_that_are_there_no_more_states_who_could(orchestrator: MemoryOrchestrator) -> None:
+    ticked = await after_tick(orchestrator, replace(a_schedule("x"), roles=["clerk"]))
+    assert (reason_of(ticked), ticked.progress.failures, ticked.progress.run_count) == ("GRAPH_NOT_ALLOWED", 1, 0)
+    assert ticked.progress.last_error is not None
+    message = from_status(status_pb2.Status.FromString(ticked.progress.last_error)).message
+    assert "of which the file of roles does not have clerk" in message

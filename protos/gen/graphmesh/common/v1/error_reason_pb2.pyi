@@ -366,15 +366,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "GRAPH_FACTORY_FAILED", "domain": "graphmesh", "metadata": { "graph": "agent", "cause": "KeyError" } }
     """
     ERROR_REASON_GRAPH_NOT_ALLOWED: _ErrorReason.ValueType  # 66
-    """PERMISSION_DENIED. None of the caller's roles may run the graph. `roles` are those that it has.
+    """PERMISSION_DENIED. None of the caller's roles may run the graph. `roles` are those that it has, also where the
+    file of roles has them no more; `allowed` are those that may.
 
-        { "reason": "GRAPH_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "graph": "support", "roles": "operator" } }
+        { "reason": "GRAPH_NOT_ALLOWED", "domain": "graphmesh",
+          "metadata": { "graph": "support", "roles": "operator", "allowed": "admin agent" } }
     """
     ERROR_REASON_TOOL_NOT_ALLOWED: _ErrorReason.ValueType  # 67
     """PERMISSION_DENIED. A graph may not call the tool: it does not declare it, or the roles of its run's caller do not
-    have it. Nothing was sent. `roles` are there in the second case.
+    have it. Nothing was sent. `roles`, and those that are `allowed` to, are there in the second case.
 
-        { "reason": "TOOL_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "tool": "billing.Refund", "roles": "guest" } }
+        { "reason": "TOOL_NOT_ALLOWED", "domain": "graphmesh",
+          "metadata": { "tool": "billing.Refund", "roles": "guest", "allowed": "admin" } }
     """
     ERROR_REASON_WORKLOAD_NOT_ALLOWED: _ErrorReason.ValueType  # 68
     """PERMISSION_DENIED. The program at the other end of the connection may not call the method, by the identity in its
@@ -786,15 +789,18 @@ is the type of the error, or the rule.
     { "reason": "GRAPH_FACTORY_FAILED", "domain": "graphmesh", "metadata": { "graph": "agent", "cause": "KeyError" } }
 """
 ERROR_REASON_GRAPH_NOT_ALLOWED: ErrorReason.ValueType  # 66
-"""PERMISSION_DENIED. None of the caller's roles may run the graph. `roles` are those that it has.
+"""PERMISSION_DENIED. None of the caller's roles may run the graph. `roles` are those that it has, also where the
+file of roles has them no more; `allowed` are those that may.
 
-    { "reason": "GRAPH_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "graph": "support", "roles": "operator" } }
+    { "reason": "GRAPH_NOT_ALLOWED", "domain": "graphmesh",
+      "metadata": { "graph": "support", "roles": "operator", "allowed": "admin agent" } }
 """
 ERROR_REASON_TOOL_NOT_ALLOWED: ErrorReason.ValueType  # 67
 """PERMISSION_DENIED. A graph may not call the tool: it does not declare it, or the roles of its run's caller do not
-have it. Nothing was sent. `roles` are there in the second case.
+have it. Nothing was sent. `roles`, and those that are `allowed` to, are there in the second case.
 
-    { "reason": "TOOL_NOT_ALLOWED", "domain": "graphmesh", "metadata": { "tool": "billing.Refund", "roles": "guest" } }
+    { "reason": "TOOL_NOT_ALLOWED", "domain": "graphmesh",
+      "metadata": { "tool": "billing.Refund", "roles": "guest", "allowed": "admin" } }
 """
 ERROR_REASON_WORKLOAD_NOT_ALLOWED: ErrorReason.ValueType  # 68
 """PERMISSION_DENIED. The program at the other end of the connection may not call the method, by the identity in its
