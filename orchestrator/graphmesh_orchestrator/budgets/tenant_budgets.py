@@ -52,6 +52,8 @@ class TenantBudget:
         self._day, self._stored, self._pending, self._being_stored = 0, NOTHING, NOTHING, NOTHING
         self._taken, self._taken_on, self._taking = 0, 0, asyncio.Lock()
         """The effects that were taken of the database and are not begun, and their day."""
+        self.reading, self.stores = asyncio.Lock(), 0
+        """Held while the sums are read; how often `take` was called."""
         self.read_at = float("-inf")
         """When the sums were read, by the monotonic clock."""
 
@@ -122,6 +124,7 @@ class TenantBudget:
 
     def take(self) -> Amounts:
         """Return what is to be stored; effects that were taken and not begun are given back."""
+        self.stores += 1
         self._pending += Amounts(effects=-self._free_effects)
         self._taken = 0
         self._being_stored, self._pending = self._being_stored + self._pending, NOTHING
@@ -130,6 +133,10 @@ class TenantBudget:
     def stored(self, day: int, sums: Amounts) -> None:
         """Take the sums that are stored, with what `take` has returned."""
         self._day, self._stored, self._being_stored, self.read_at = day, sums, NOTHING, time.monotonic()
+
+    def is_unchanged_since(self, stores: int) -> bool:
+        """Whether nothing was or is being stored since `stores` had this value."""
+        return self.stores == stores and self._being_stored == NOTHING
 
     def read(self, day: int, sums: Amounts) -> None:
         """Take the sums that are stored, without anything that is pending."""
@@ -210,10 +217,12 @@ class TenantBudgets:
                 budget.stored(day, sums[tenant])
 
     async def _read(self, budget: TenantBudget) -> None:
-        async with self._storing:
+        async with budget.reading:
             if _is_old(budget):
-                day = budget.day
-                budget.read(day, await self._usage.of(day, budget.tenant))
+                day, stores = budget.day, budget.stores
+                sums = await self._usage.of(day, budget.tenant)
+                if budget.is_unchanged_since(stores):  # else what is being stored would count twice, or not at all
+                    budget.read(day, sums)
 
     async def _prune(self) -> None:
         if self._pruned < (before := day_of(self._now()) - KEPT_DAYS):

@@ -157,3 +157,17 @@ async def test_a_repeated_effect_is_counted_once_and_a_refused_one_never() -> No
 def test_a_budget_that_breaks_a_rule_is_refused(fields: dict[str, int], rule: str) -> None:
     with pytest.raises(ValidationError, match=rule):
         DailyBudget(**fields)  # type: ignore[arg-type]
+
+
+async def test_usage_that_is_stored_while_the_sums_are_read_is_counted_once() -> None:
+    class Slow(BrokenUsage):
+        async def of(self, day: int, tenant: str) -> Amounts:
+            await process.store()
+            return await super().of(day, tenant)
+
+    processes = Processes(usage=Slow())
+    process = processes.start(max_steps=10)
+    budget = await budget_of(process)
+    budget.use(steps=4)
+    budget.read_at = float("-inf")
+    assert (await budget_of(process)).today == Amounts(steps=4)
