@@ -10,7 +10,8 @@ from pathlib import Path
 from graphmesh_chassis.call_tokens import CallSigner
 from graphmesh_chassis.channel import Channel
 from graphmesh_chassis.errors import DependencyError
-from graphmesh_chassis.serve import Servable, has_metrics, run, workload_of
+from graphmesh_chassis.serve import Servable, run, workload_of
+from graphmesh_chassis.server_metrics import has_metrics
 from graphmesh_nodes.context import Policies
 from graphmesh_nodes.routes import record_routes
 from langgraph.checkpoint.memory import InMemorySaver

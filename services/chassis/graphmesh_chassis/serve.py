@@ -10,8 +10,8 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
@@ -38,7 +38,7 @@ from graphmesh_chassis.logs import configure_logs
 from graphmesh_chassis.loop_lag import LoopLag
 from graphmesh_chassis.rated import open_rates, rated, rated_services
 from graphmesh_chassis.running import Drain, Running, StopSignals
-from graphmesh_chassis.server_metrics import observe_server
+from graphmesh_chassis.server_metrics import observe_server, recorded_metrics, served_metrics
 from graphmesh_chassis.settings import BadSetting, ServerSettings, check_arguments
 from graphmesh_chassis.telemetry import spans
 
@@ -187,35 +187,14 @@ async def _stop_tasks() -> None:
 
 async def _serve(name: str, build: Build[SettingsT], settings: SettingsT) -> None:
     signals = StopSignals()
-    with _metrics(name, settings) as metrics_at:
+    with recorded_metrics(name, settings) as recorder:
         async with build(settings) as servable, serving(name, servable, settings) as running:
             gc.freeze()  # what is loaded by now lives as long as the server; the garbage collector need not scan it
             services = [service.name for service in servable.services]
-            log.info("listening", address=running.address, services=services, **metrics_at)
-            await _until_stopped(running, signals, settings)
+            with served_metrics(recorder, settings) as metrics_at:
+                log.info("listening", address=running.address, services=services, **metrics_at)
+                await _until_stopped(running, signals, settings)
     log.info("stopped")
-
-
-def has_metrics(settings: ServerSettings) -> bool:
-    """Return whether the process records metrics."""
-    return bool(settings.metrics_listen) or settings.metrics != "off"
-
-
-@contextmanager
-def _metrics(name: str, settings: ServerSettings) -> Iterator[Mapping[str, str]]:
-    """Serve and export metrics as the settings state it; yields the field of the log with their address."""
-    if not has_metrics(settings):
-        yield {}
-        return
-    from graphmesh_chassis.telemetry.otlp_metrics import exporting, otlp_exporter
-    from graphmesh_chassis.telemetry.prometheus import recording, served
-
-    with ExitStack() as stack:
-        recorder = stack.enter_context(recording())
-        if settings.metrics == "otlp":
-            stack.enter_context(exporting(recorder, name, otlp_exporter(settings)))
-        listen = settings.metrics_listen
-        yield {"metrics": stack.enter_context(served(recorder, listen))} if listen else {}
 
 
 async def _until_stopped(running: Running, signals: StopSignals, settings: ServerSettings) -> None:

@@ -1,16 +1,19 @@
 """The metrics that every server has: its calls, its slots and queues, its event loop, its database and Redis."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from graphmesh_chassis.admission import Admission
 from graphmesh_chassis.loop_lag import LoopLag
 from graphmesh_chassis.rates import Rates
+from graphmesh_chassis.settings import ServerSettings
 from graphmesh_chassis.telemetry import names
 from graphmesh_chassis.telemetry.metrics import Observation, Observe, counter, gauge, histogram
 
 if TYPE_CHECKING:
     from graphmesh_chassis.database import Database
+    from graphmesh_chassis.telemetry.prometheus import PrometheusRecorder
 
 CALLS = histogram(
     "graphmesh.server.call.duration",
@@ -70,3 +73,39 @@ def observe_server(
             one()
 
     return end
+
+
+def has_metrics(settings: ServerSettings) -> bool:
+    """Return whether the process records metrics."""
+    return bool(settings.metrics_listen) or settings.metrics != "off"
+
+
+@contextmanager
+def recorded_metrics(name: str, settings: ServerSettings) -> Iterator["PrometheusRecorder | None"]:
+    """Record metrics where the settings state it, and export them."""
+    if not has_metrics(settings):
+        yield None
+        return
+    from graphmesh_chassis.telemetry.otlp_metrics import exporting, otlp_exporter
+    from graphmesh_chassis.telemetry.prometheus import recording
+
+    with ExitStack() as stack:
+        recorder = stack.enter_context(recording())
+        if settings.metrics == "otlp":
+            stack.enter_context(exporting(recorder, name, otlp_exporter(settings)))
+        yield recorder
+
+
+@contextmanager
+def served_metrics(recorder: "PrometheusRecorder | None", settings: ServerSettings) -> Iterator[Mapping[str, str]]:
+    """Serve metrics where the settings state it; yields the field of the log with their address.
+
+    The port is bound when the server listens: a process that waits to take over from another one has the same.
+    """
+    if recorder is None or not settings.metrics_listen:
+        yield {}
+        return
+    from graphmesh_chassis.telemetry.prometheus import served
+
+    with served(recorder, settings.metrics_listen) as address:
+        yield {"metrics": address}

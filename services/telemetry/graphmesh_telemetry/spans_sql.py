@@ -24,6 +24,9 @@ table = sa.Table(
     sa.Column("tenant", sa.String(63), nullable=False),
     sa.Column("run", sa.String(255), nullable=False),
     sa.Column("attributes", sa.JSON, nullable=False),
+    sa.Index("spans_by_trace", "trace_id", "start"),
+    sa.Index("spans_by_run", "tenant", "run"),
+    sa.Index("spans_by_end", "end"),
 )
 """One row a span; more for one that arrived twice, as those of a process that was killed while it exported them."""
 MAX_TRACES = 16

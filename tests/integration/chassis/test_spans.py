@@ -200,3 +200,15 @@ def test_more_spans_than_the_file_has_room_for_are_exported(tmp_path: Path) -> N
         for number in range(SLOTS + 10):
             spans.emit(Finished("ended", spans.derived(RUN, str(number)), "", 1, 2))
     assert len(exporter.get_finished_spans()) == SLOTS + 10
+
+
+def test_what_is_not_delivered_at_the_end_is_left_to_another_process(tmp_path: Path) -> None:
+    """A process ends in time, whatever the collector does."""
+    hanging, other = Hanging(), InMemorySpanExporter()
+    with exporting(hanging, tmp_path):
+        spans.emit(Finished("late", RUN, "", 5, 9))
+        assert hanging.called.wait(LONG)
+    with exporting(other, tmp_path):
+        wait_for(lambda: bool(other.get_finished_spans()))
+    hanging.released.set()
+    assert [(span.name, span.end_time) for span in other.get_finished_spans()] == [("late", 9)]

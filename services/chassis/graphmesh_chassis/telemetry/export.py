@@ -134,7 +134,7 @@ class Pipeline(BatchSpanProcessor):
         self._batch_processor.shutdown(SHUTDOWN_MS)
         with self._lock:
             if self._table is not None:
-                self._table.close()
+                self._table.close(keep=self._waiting > 0)
                 self._table = None
 
 

@@ -73,9 +73,10 @@ class SpanTable:
         """Write a sign of life."""
         LIFE.pack_into(self._map, LIFE_AT, time.time_ns())
 
-    def close(self) -> None:
-        """Remove the file."""
-        self._path.unlink(missing_ok=True)
+    def close(self, *, keep: bool) -> None:
+        """Remove the file, or keep it for another process, which exports what is left in it."""
+        if not keep:
+            self._path.unlink(missing_ok=True)
         self._map.close()
         self._file.close()
 
