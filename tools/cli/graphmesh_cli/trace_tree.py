@@ -66,11 +66,11 @@ class Node:
         tokens = [f"{read:g} + {written:g} tokens"] if MODEL_CALL in values else []
         cost = values.get(COST)
         money = [f"${cost:.6f}"] if isinstance(cost, float | int) and cost and MODEL_CALL in values else []
-        further = [f"{label} {_text(values[name])}" for name, label in SHOWN.items() if _is_told(values, name)]
+        further = [f"{label} {_text(values[name])}" for name, label in SHOWN.items() if _is_shown(values, name)]
         return [*tokens, *money, *further]
 
 
-def _is_told(values: dict[str, str | float | bool], name: str) -> bool:
+def _is_shown(values: dict[str, str | float | bool], name: str) -> bool:
     return name in values and values[name] not in (1, "")
 
 

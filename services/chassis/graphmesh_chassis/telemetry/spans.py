@@ -121,7 +121,7 @@ def span(
 
 
 def joined(traceparent: str) -> AbstractContextManager[None]:
-    """Go on in the trace of a span of another call, run or process: what follows is below that span.
+    """Continue the trace of a span of another call, run or process: what follows is below that span.
 
     Without the sampled flag, or without a traceparent, what follows is not traced.
     """
