@@ -4,16 +4,17 @@ import psutil
 
 
 def descendants() -> set[psutil.Process]:
-    """The descendants of this process; other tests may have left servers to the session.
-
-    Not those that a PostgreSQL server starts, and ends, for its own work.
-    """
-    return {process for process in psutil.Process().children(recursive=True) if not _is_of_postgres(process)}
+    """Return the descendants of this process; other tests may have left servers to the session."""
+    return set(psutil.Process().children(recursive=True))
 
 
-def _is_of_postgres(process: psutil.Process) -> bool:
+def left_since(before: set[psutil.Process]) -> set[psutil.Process]:
+    """Return the descendants that are new, without those that servers of other tests have started for their work."""
+    return {process for process in descendants() - before if not _is_below(process, before)}
+
+
+def _is_below(process: psutil.Process, others: set[psutil.Process]) -> bool:
     try:
-        parent = process.parent()
-        return parent is None or parent.name() == "postgres"
+        return not others.isdisjoint(process.parents())
     except psutil.NoSuchProcess:
         return True

@@ -9,7 +9,7 @@ from graphmesh_bench.runs.rounds import Plan
 from graphmesh_bench.runs.variants import VariantName
 from rich.console import Console
 
-from tests.integration.bench.descendants import descendants
+from tests.integration.bench.descendants import descendants, left_since
 
 CALLERS = {
     VariantName.MESH_LOG_SAVER: {1},
@@ -34,7 +34,7 @@ async def test_report_is_complete() -> None:
     assert [goal.text for goal in report.goals if goal.met is None] == [
         "runs/s at 16 callers ≥ 2× the orchestrator on AsyncPostgresSaver"
     ]
-    assert not descendants() - before
+    assert not left_since(before)
 
     printed = StringIO()
     report.print(Console(file=printed, width=200))

@@ -11,7 +11,7 @@ from graphmesh_bench.soak.plan import Outcomes, Plan, Sample
 from graphmesh_bench.soak.report import Report
 from rich.console import Console
 
-from tests.integration.bench.descendants import descendants
+from tests.integration.bench.descendants import descendants, left_since
 
 CASES = {
     "synchronous",
@@ -38,7 +38,7 @@ async def test_report_is_complete(tmp_path: Path) -> None:
     report = await soak(Plan(seconds=2, every=0.25, callers=2), tmp_path / "state", lambda status: None)
     assert report.succeeded
     assert report.outcomes.runs.keys() == CASES
-    assert not descendants() - before
+    assert not left_since(before)
 
     assert report.trends.keys() >= {(process, measure) for process in PROCESSES for measure in MEASURES}
     last = report.samples[-1].figures
